@@ -1,0 +1,2 @@
+//! Measurements of Tenon beside its peers and limits.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Facts: models, versions, services, jobs and the heads of receipt chains

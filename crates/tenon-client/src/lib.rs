@@ -1,0 +1,1 @@
+//! The HTTP client of Tenon and its load generator

@@ -1,0 +1,1 @@
+//! Values to bytes and back, outside any transport

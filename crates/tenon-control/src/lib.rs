@@ -1,0 +1,1 @@
+//! The control plane without HTTP: onboarding, promotion, permits and jobs

@@ -1,0 +1,1 @@
+//! ONNX models through ONNX Runtime, a shared library loaded at start

@@ -1,0 +1,1 @@
+//! The seam for engines: runtimes, models, sessions and the suite each runtime passes

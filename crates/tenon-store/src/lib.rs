@@ -1,0 +1,1 @@
+//! Bytes by digest: a verified, resumable store over object_store

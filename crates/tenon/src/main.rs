@@ -1,0 +1,2 @@
+//! The Tenon binary: configuration, wiring and commands
+fn main() {}
