@@ -1,1 +1,24 @@
-//! The seam for engines: runtimes, models, sessions and the suite each runtime passes
+//! The seam for engines: what loads formats and executes models, without knowing who calls it.
+//!
+//! Three nouns: a [`Runtime`] turns bytes into a [`Model`], a model gives [`Session`]s, and a
+//! session runs a [`Call`] into [`Answers`]. A new runtime is finished when [`runtime_suite!`]
+//! passes for it.
+
+pub mod bundle;
+pub mod call;
+pub mod chain;
+pub mod error;
+pub mod runtime;
+pub mod runtimes;
+mod suite;
+pub mod toy;
+
+pub use bundle::{Bundle, BundleError, BundleLimits, Manifest};
+pub use call::{Answers, Call, Cancel, Single};
+pub use chain::Chain;
+pub use error::{LoadError, RunError};
+pub use runtime::{Capabilities, LoadOptions, Model, Runtime, Session};
+pub use runtimes::Runtimes;
+
+#[doc(hidden)]
+pub use suite::checks;

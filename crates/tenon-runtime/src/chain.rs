@@ -1,0 +1,151 @@
+//! A loaded version as a short chain: pre | model | post, each a model.
+
+use std::sync::Arc;
+
+use tenon_contract::{Fault, Inputs, Memory, NamedTensor, Signature, Tensor};
+
+use crate::{Answers, Call, Capabilities, LoadError, Model, RunError, Session, Single};
+
+/// Models run one behind the other. The outputs of each are the inputs of the next, by name.
+pub struct Chain {
+    links: Vec<Arc<dyn Model>>,
+    signature: Signature,
+}
+
+impl Chain {
+    /// Joins models that follow each other.
+    ///
+    /// # Errors
+    /// No model, or an input of one is not given by the one before.
+    pub fn new(links: Vec<Arc<dyn Model>>) -> Result<Self, LoadError> {
+        let (Some(first), Some(last)) = (links.first(), links.last()) else {
+            return Err(LoadError::malformed("chain", "has no model"));
+        };
+        for (before, after) in links.iter().zip(links.iter().skip(1)) {
+            for input in &after.signature().inputs {
+                if !before.signature().outputs.iter().any(|output| output.name == input.name) {
+                    let text = format!("input `{input}` is given by nobody");
+                    return Err(LoadError::malformed("chain", text));
+                }
+            }
+        }
+        let signature =
+            Signature { inputs: first.signature().inputs.clone(), outputs: last.signature().outputs.clone() };
+        Ok(Self { links, signature })
+    }
+}
+
+impl Model for Chain {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let all = || self.links.iter().map(|link| link.capabilities());
+        let sum = |of: fn(Capabilities) -> Memory| {
+            all().map(of).fold(Memory::default(), |sum, part| sum.plus(&part))
+        };
+        let every = |of: fn(&Capabilities) -> Option<bool>| {
+            all().map(|link| of(&link)).try_fold(true, |every, link| Some(every && link?))
+        };
+        Capabilities {
+            rows_independent: every(|link| link.rows_independent),
+            max_batch: all().filter_map(|link| link.max_batch).min(),
+            stateful: all().any(|link| link.stateful),
+            streams: all().any(|link| link.streams),
+            deterministic: every(|link| link.deterministic),
+            memory: sum(|link| link.memory),
+            session_memory: sum(|link| link.session_memory),
+            max_sessions: all().filter_map(|link| link.max_sessions).min(),
+        }
+    }
+
+    fn session(&self) -> Result<Box<dyn Session>, LoadError> {
+        let stage = |model: &Arc<dyn Model>| Ok(Stage { session: model.session()?, model: model.clone() });
+        Ok(Box::new(Stages(self.links.iter().map(stage).collect::<Result<_, LoadError>>()?)))
+    }
+}
+
+struct Stage {
+    session: Box<dyn Session>,
+    model: Arc<dyn Model>,
+}
+
+struct Stages(Vec<Stage>);
+
+impl Session for Stages {
+    /// Every stage but the last must answer once; the last may stream.
+    fn run(&mut self, call: Call<'_>, answers: &mut dyn Answers) -> Result<(), RunError> {
+        let Some((last, before)) = self.0.split_last_mut() else {
+            return Err(RunError::Broken("chain has no model".to_owned()));
+        };
+        let mut carried: Option<Vec<NamedTensor>> = None;
+        for stage in before {
+            let mut single = Single::default();
+            stage.run(call, carried.take(), &mut single)?;
+            carried = Some(named(stage.model.signature(), single.take()?));
+        }
+        last.run(call, carried, answers)
+    }
+}
+
+impl Stage {
+    fn run(
+        &mut self,
+        call: Call<'_>,
+        carried: Option<Vec<NamedTensor>>,
+        answers: &mut dyn Answers,
+    ) -> Result<(), RunError> {
+        let Some(carried) = carried else { return self.session.run(call, answers) };
+        let signature = self.model.signature();
+        let wanted =
+            carried.into_iter().filter(|named| signature.inputs.iter().any(|spec| spec.name == named.name));
+        let failed = |fault: Fault| RunError::Failed(fault.text);
+        let inputs: Inputs = signature.bind(wanted.collect()).map_err(failed)?;
+        self.session.run(Call { inputs: &inputs, ..call }, answers)
+    }
+}
+
+fn named(signature: &Signature, outputs: Vec<Tensor>) -> Vec<NamedTensor> {
+    signature
+        .outputs
+        .iter()
+        .zip(outputs)
+        .map(|(spec, tensor)| NamedTensor::new(spec.name.clone(), tensor))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy::Affine;
+    use tenon_contract::Parameters;
+
+    fn affine(input: &str, output: &str, add: f32) -> Arc<dyn Model> {
+        Arc::new(Affine::named(input, output, add))
+    }
+
+    #[test]
+    fn outputs_flow_by_name() {
+        let chain = Chain::new(vec![affine("x", "h", 1.0), affine("h", "y", 10.0)]).unwrap();
+        let x = Tensor::from_values(vec![2, 1], vec![1f32, 2.0]).unwrap();
+        let inputs = chain.signature().bind(vec![NamedTensor::new("x", x)]).unwrap();
+        let (parameters, cancel) = (Parameters::new(), crate::Cancel::new());
+        let call = Call {
+            inputs: &inputs,
+            parameters: &parameters,
+            deadline: None,
+            cancel: &cancel,
+            sequence: None,
+        };
+        let mut single = Single::default();
+        chain.session().unwrap().run(call, &mut single).unwrap();
+        assert_eq!(single.take().unwrap()[0].values::<f32>().unwrap().as_ref(), [12.0, 13.0]);
+    }
+
+    #[test]
+    fn links_that_do_not_join_are_refused() {
+        assert!(Chain::new(vec![affine("x", "h", 1.0), affine("z", "y", 1.0)]).is_err());
+        assert!(Chain::new(vec![]).is_err());
+    }
+}
