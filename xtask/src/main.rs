@@ -1,0 +1,42 @@
+//! `cargo xtask`: the chores of the repository, in Rust so that they run wherever Tenon builds.
+//!
+//! Answers go to standard output, everything else to standard error. A chore that fails says what to do.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands of a terminal")]
+#![allow(clippy::disallowed_methods, reason = "the environment of a developer, not of a server")]
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+mod onnxruntime;
+
+const HELP: &str = "\
+Chores of the repository
+
+cargo xtask onnxruntime [--from WHEEL]   obtain the pinned ONNX Runtime library and print its path
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["onnxruntime"] => onnxruntime::obtain(None),
+        ["onnxruntime", "--from", wheel] => onnxruntime::obtain(Some(wheel.as_ref())),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        unknown => bail!("`{}` is no chore\n\n{HELP}", unknown.join(" ")),
+    }
+}
