@@ -4,6 +4,7 @@
 //! checked: names fit their grammar, tensors hold as many bytes as their shape says,
 //! [`Inputs`] fit a [`Signature`].
 
+pub mod admin;
 pub mod contract;
 pub mod datatype;
 pub mod desired;

@@ -210,7 +210,7 @@ impl Tensor {
     pub fn slice_rows(&self, range: Range<usize>) -> Self {
         let rows = self.rows();
         assert!(!self.shape.is_empty() && range.end <= rows, "rows {range:?} of shape {:?}", self.shape);
-        let per_row = if rows == 0 { 0 } else { self.elements() / rows };
+        let per_row = self.elements().checked_div(rows).unwrap_or(0);
         let offset = |row: usize| match self.datatype.size() {
             Some(size) => row * per_row * size,
             None => walk_prefix(&self.payload, row * per_row),
@@ -414,7 +414,10 @@ mod tests {
     fn columns_share_one_allocation() {
         let mut columns = Columns::default();
         let write = |bytes: &'static [u8]| {
-            move |to: &mut Vec<u8>| -> Result<(), ()> { Ok(to.extend_from_slice(bytes)) }
+            move |to: &mut Vec<u8>| -> Result<(), ()> {
+                to.extend_from_slice(bytes);
+                Ok(())
+            }
         };
         columns.push(Datatype::Uint8, vec![3], write(&[1, 2, 3])).unwrap();
         let failed: Result<(), ()> = columns.push(Datatype::Uint8, vec![1], |to| {

@@ -160,7 +160,9 @@ mod tests {
         let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
         let hook = |count: &Arc<std::sync::atomic::AtomicU32>| {
             let count = count.clone();
-            move || drop(count.fetch_add(1, Ordering::SeqCst))
+            move || {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
         };
         let cancel = Cancel::new();
         drop(cancel.on_cancel(hook(&count)));

@@ -48,7 +48,7 @@ pub trait Session: Send {
 }
 
 /// What a model can do and what it costs. Where a proof measured something, the proof is right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether rows of a batch do not see each other; `None` where the engine cannot tell.
     pub rows_independent: Option<bool>,
@@ -66,21 +66,6 @@ pub struct Capabilities {
     pub session_memory: Memory,
     /// Most sessions at once; `None` is no limit.
     pub max_sessions: Option<usize>,
-}
-
-impl Default for Capabilities {
-    fn default() -> Self {
-        Self {
-            rows_independent: None,
-            max_batch: None,
-            stateful: false,
-            streams: false,
-            deterministic: None,
-            memory: Memory::default(),
-            session_memory: Memory::default(),
-            max_sessions: None,
-        }
-    }
 }
 
 /// How a model shall be loaded.
