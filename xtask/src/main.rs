@@ -9,12 +9,18 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+mod house;
 mod onnxruntime;
+mod skips;
+mod suite;
+mod tidy;
 
 const HELP: &str = "\
 Chores of the repository
 
 cargo xtask onnxruntime [--from WHEEL]   obtain the pinned ONNX Runtime library and print its path
+cargo xtask tidy [--update]              check the rules of the house; with --update lower its limits first
+cargo xtask test                         run every test; with CI=true only skips in tests/allowed-skips.txt pass
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +39,9 @@ fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["onnxruntime"] => onnxruntime::obtain(None),
         ["onnxruntime", "--from", wheel] => onnxruntime::obtain(Some(wheel.as_ref())),
+        ["tidy"] => tidy::check(),
+        ["tidy", "--update"] => tidy::update().and_then(|()| tidy::check()),
+        ["test"] => suite::run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())
