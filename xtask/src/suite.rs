@@ -24,7 +24,6 @@ struct Outcome {
 pub(crate) fn run() -> Result<()> {
     let allowed = skips::allowed()?;
     let examples = cargo_test(&["--doc"])?;
-    ensure!(examples.passed, "examples in the documentation fail");
 
     let has_nextest = Command::new("cargo").args(["nextest", "--version"]).output()?.status.success();
     let tests = if has_nextest { nextest()? } else { cargo_test(&["--lib", "--bins", "--tests"])? };
@@ -34,6 +33,7 @@ pub(crate) fn run() -> Result<()> {
     if !skipped.is_empty() {
         eprintln!("{}", tests.summary);
     }
+    ensure!(examples.passed, "examples in the documentation fail");
     ensure!(tests.passed, "tests fail");
     let is_ci = std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1");
     ensure!(!is_ci || unlisted == 0, "{unlisted} skipped test(s) are not in {}, and CI=true", skips::ALLOWED);
