@@ -358,6 +358,44 @@ impl Chain {
         self.entries.iter().rev().find_map(|(entry, _)| entry.event.serves()).flatten()
     }
 
+    /// What the service served before that: where an undo goes back to.
+    pub fn previous(&self) -> Option<&RevisionRef> {
+        let serving = self.entries.iter().rev().find(|(entry, _)| entry.event.serves().is_some());
+        match &serving?.0.event {
+            Event::Undone(undone) => Some(&undone.from),
+            Event::Published(published) => self.intent(published.swap)?.from.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The intent of a swap.
+    pub fn intent(&self, swap: u64) -> Option<&Intent> {
+        self.entries.iter().rev().find_map(|(entry, _)| match &entry.event {
+            Event::Intent(intent) if intent.swap == swap => Some(&**intent),
+            _ => None,
+        })
+    }
+
+    /// The last swap, where its intent is the end of the story: neither published nor abandoned.
+    pub fn unfinished(&self) -> Option<u64> {
+        let last = self.entries.iter().rev().find_map(|(entry, _)| match &entry.event {
+            Event::Intent(intent) => Some(Some(intent.swap)),
+            Event::Published(_) | Event::Undone(_) | Event::Abandoned { .. } => Some(None),
+            _ => None,
+        });
+        last.flatten()
+    }
+
+    /// The highest generation that the chain names.
+    pub fn generation(&self) -> u64 {
+        let of = |(entry, _): &(Entry, Digest)| match &entry.event {
+            Event::Published(published) => published.generation,
+            Event::Undone(undone) => undone.generation,
+            _ => 0,
+        };
+        self.entries.iter().map(of).max().unwrap_or(0)
+    }
+
     /// Number of the last swap.
     pub fn last_swap(&self) -> u64 {
         let swap = |(entry, _): &(Entry, Digest)| match &entry.event {

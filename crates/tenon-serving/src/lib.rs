@@ -1,1 +1,31 @@
-//! The data plane without a protocol: generations, routing, execution, swap, drain and receipts
+//! The data plane without a protocol: what answers requests, and how that is exchanged.
+//!
+//! A request's way is the list in [`infer`](mod@infer); the way of a change is [`plan`] and [`change`](mod@change). Between
+//! them stands the [`Generation`]: an immutable snapshot of all that is served, exchanged whole.
+
+pub mod admission;
+pub mod cell;
+mod change;
+mod clock;
+pub mod engine;
+pub mod faults;
+pub mod generation;
+mod infer;
+pub mod journal;
+mod loader;
+mod metrics;
+mod node;
+pub mod plan;
+mod pool;
+pub mod prove;
+mod reaper;
+mod state;
+mod synthetic;
+#[cfg(test)]
+mod testing;
+pub mod traffic;
+mod views;
+
+pub use generation::{Generation, Lease, Slot};
+pub use node::{Node, NodeOptions, ReadExamples};
+pub use prove::{Evidence, prove};

@@ -1,0 +1,153 @@
+//! A request's way through the data plane, as a list.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tenon_contract::{Fault, Inputs, Parameters, Request, Response, Tensor, contract};
+use tenon_runtime::{Call, Cancel, RunError};
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::generation::{Generation, Lease};
+use crate::node::Node;
+use crate::pool::{Compute, Work};
+
+impl Node {
+    /// Answers a request from the current generation.
+    ///
+    /// # Errors
+    /// Refused early, not bound, or not answered by the model; the text is for the caller.
+    pub async fn infer(&self, request: Request) -> Result<Response, Fault> {
+        let arrived = clock::now();
+        let _place = self.admit()?;
+        // The generation is let go as soon as the lease holds its slot: a long call must not hold back
+        // the drain of other services.
+        let lease = self.pin().route(&request.service, request.version)?;
+        answer(lease, request, arrived, self.execution()).await
+    }
+
+    /// Answers a request from a generation that the caller has pinned: how adapters and pipelines call
+    /// other services. Never from inside a session.
+    ///
+    /// # Errors
+    /// As [`Node::infer`].
+    pub async fn infer_in(&self, generation: &Generation, request: Request) -> Result<Response, Fault> {
+        let arrived = clock::now();
+        let lease = generation.route(&request.service, request.version)?;
+        answer(lease, request, arrived, self.execution()).await
+    }
+}
+
+/// How calls are executed on a node.
+#[derive(Clone)]
+pub(crate) struct Execution {
+    pub(crate) compute: Compute,
+    /// Calls expected to take at most this run where the request is.
+    pub(crate) in_place_micros: u64,
+}
+
+async fn answer(
+    lease: Lease,
+    request: Request,
+    arrived: Instant,
+    execution: &Execution,
+) -> Result<Response, Fault> {
+    let result = steps(&lease, request, arrived, execution).await;
+    match &result {
+        Ok(_) => lease.counters().answered(clock::micros_since(arrived)),
+        Err(fault) => lease.counters().faulted(fault.kind),
+    }
+    result
+}
+
+async fn steps(
+    lease: &Lease,
+    request: Request,
+    arrived: Instant,
+    execution: &Execution,
+) -> Result<Response, Fault> {
+    if &*request.operation != contract::INFER {
+        return Err(unknown_operation(lease, &request.operation));
+    }
+    lease.check_asked(&request.outputs)?;
+    let inputs = lease.bind(request.inputs)?;
+    let longest = Duration::from_millis(lease.slot().revision().settings.timeout_ms);
+    let timeout = request.timeout.map_or(longest, |asked| asked.min(longest));
+    let outputs = run(lease, inputs, request.parameters, arrived + timeout, execution).await?;
+    let outputs = lease.keep(outputs, &request.outputs)?;
+    Ok(Response {
+        identity: lease.slot().identity.clone(),
+        generation: lease.generation(),
+        id: request.id,
+        parameters: Parameters::new(),
+        outputs,
+    })
+}
+
+fn unknown_operation(lease: &Lease, name: &str) -> Fault {
+    let contract = &lease.slot().revision().contract;
+    let known: Vec<_> = contract.operations.iter().map(|operation| format!("`{}`", operation.name)).collect();
+    let name: String = name.chars().take(80).collect();
+    Fault::not_found(format!(
+        "service `{}` has no operation `{name}`; it has {}",
+        lease.slot().identity.service,
+        known.join(", ")
+    ))
+}
+
+/// In place where the proof says that it is short, else on a compute thread.
+async fn run(
+    lease: &Lease,
+    inputs: Inputs,
+    parameters: Parameters,
+    deadline: Instant,
+    execution: &Execution,
+) -> Result<Vec<Tensor>, Fault> {
+    let engine = lease.engine();
+    let cancel = Cancel::new();
+    if engine.cost_micros(inputs.rows()) <= execution.in_place_micros {
+        let call = Call {
+            inputs: &inputs,
+            parameters: &parameters,
+            deadline: Some(deadline),
+            cancel: &cancel,
+            sequence: None,
+        };
+        if let Some(result) = engine.pool.run_here(&execution.compute, engine, call) {
+            return result.map_err(Fault::from);
+        }
+    }
+    let (reply, answer) = oneshot::channel();
+    let work = Work {
+        slot: lease.shared_slot(),
+        inputs,
+        parameters,
+        deadline: Some(deadline),
+        cancel: cancel.clone(),
+        reply,
+    };
+    lease.counters().waiting.fetch_add(1, Ordering::Relaxed);
+    if engine.pool.wait(work, &execution.compute).is_err() {
+        lease.counters().waiting.fetch_sub(1, Ordering::Relaxed);
+        return Err(Fault::overloaded(format!(
+            "service `{}` has its limit of {} requests waiting; try again later",
+            lease.slot().identity.service,
+            lease.slot().revision().settings.queue
+        )));
+    }
+    // Dropped when the caller goes away: then nobody waits, and the computation may stop.
+    let _gone = CancelOnDrop(cancel);
+    match tokio::time::timeout_at(deadline.into(), answer).await {
+        Ok(Ok(result)) => result.map_err(Fault::from),
+        Ok(Err(_)) => Err(Fault::internal("the compute thread gave no answer")),
+        Err(_) => Err(RunError::Deadline.into()),
+    }
+}
+
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
