@@ -1,0 +1,115 @@
+//! Models and their versions.
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteRow;
+use tenon_contract::admin::ModelView;
+use tenon_contract::{Digest, ModelName, Version, VersionId};
+
+use super::SqliteCatalog;
+use super::document::{self, FORMAT, integer, number, parsed};
+use crate::{CatalogError, NewVersion, Registered, Versions};
+
+#[async_trait]
+impl Versions for SqliteCatalog {
+    async fn register(&self, version: NewVersion) -> Result<Registered, CatalogError> {
+        const ACTION: &str = "register version";
+        let mut transaction = self.begin().await?;
+        let known = sqlx::query("SELECT format, document FROM versions WHERE model = ? AND digest = ?")
+            .bind(version.model.as_str())
+            .bind(version.digest.to_string())
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(self.failed(ACTION))?;
+        if let Some(row) = known {
+            return Ok(Registered { version: read(&row)?, created: false });
+        }
+        let number: i64 =
+            sqlx::query_scalar("SELECT COALESCE(MAX(number), 0) + 1 FROM versions WHERE model = ?")
+                .bind(version.model.as_str())
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(self.failed(ACTION))?;
+        let version = version.numbered(number.unsigned_abs());
+        sqlx::query(
+            "INSERT INTO versions (model, number, digest, registered_at, format, document)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(version.id.model.as_str())
+        .bind(number)
+        .bind(version.digest.to_string())
+        .bind(integer(version.registered_at)?)
+        .bind(FORMAT)
+        .bind(document::write(&version))
+        .execute(&mut *transaction)
+        .await
+        .map_err(self.failed(ACTION))?;
+        transaction.commit().await.map_err(self.failed(ACTION))?;
+        Ok(Registered { version, created: true })
+    }
+
+    async fn version(&self, id: &VersionId) -> Result<Option<Version>, CatalogError> {
+        let row = sqlx::query("SELECT format, document FROM versions WHERE model = ? AND number = ?")
+            .bind(id.model.as_str())
+            .bind(integer(id.number)?)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(self.failed("find version"))?;
+        row.as_ref().map(read).transpose()
+    }
+
+    async fn version_by_digest(
+        &self,
+        model: &ModelName,
+        digest: &Digest,
+    ) -> Result<Option<Version>, CatalogError> {
+        let row = sqlx::query("SELECT format, document FROM versions WHERE model = ? AND digest = ?")
+            .bind(model.as_str())
+            .bind(digest.to_string())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(self.failed("find version"))?;
+        row.as_ref().map(read).transpose()
+    }
+
+    async fn latest(&self, model: &ModelName) -> Result<Option<Version>, CatalogError> {
+        let row =
+            sqlx::query("SELECT format, document FROM versions WHERE model = ? ORDER BY number DESC LIMIT 1")
+                .bind(model.as_str())
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(self.failed("find latest version"))?;
+        row.as_ref().map(read).transpose()
+    }
+
+    async fn versions(&self, model: &ModelName) -> Result<Vec<Version>, CatalogError> {
+        let rows = sqlx::query("SELECT format, document FROM versions WHERE model = ? ORDER BY number")
+            .bind(model.as_str())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(self.failed("list versions"))?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn models(&self) -> Result<Vec<ModelView>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT model, MAX(number) AS latest, COUNT(*) AS versions, MAX(registered_at) AS updated_at
+             FROM versions GROUP BY model ORDER BY model",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(self.failed("list models"))?;
+        let model = |row: &SqliteRow| {
+            Ok(ModelView {
+                model: parsed(row, "model", "model")?,
+                latest: number(row, "latest", "model")?,
+                versions: number(row, "versions", "model")?,
+                updated_at: number(row, "updated_at", "model")?,
+            })
+        };
+        rows.iter().map(model).collect()
+    }
+}
+
+fn read(row: &SqliteRow) -> Result<Version, CatalogError> {
+    document::read(row, "version")
+}
