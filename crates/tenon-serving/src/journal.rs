@@ -284,7 +284,9 @@ mod tests {
         let check = |damage: fn(&mut Vec<u8>), kept: usize, set_aside: bool| {
             let folder = tempfile::tempdir().unwrap();
             let (journal, _) = Journal::open(folder.path(), "n").unwrap();
-            (1..=3).for_each(|swap| drop(journal.append(&service(), event(swap)).unwrap()));
+            for swap in 1..=3 {
+                journal.append(&service(), event(swap)).unwrap();
+            }
             drop(journal);
             let path = folder.path().join("receipts/s.chain");
             let mut bytes = fs::read(&path).unwrap();

@@ -5,6 +5,8 @@
 
 pub mod admission;
 pub mod cell;
+#[cfg(test)]
+mod cell_twin;
 mod change;
 mod clock;
 pub mod engine;
@@ -20,9 +22,12 @@ mod pool;
 pub mod prove;
 mod reaper;
 mod state;
+mod sync;
 mod synthetic;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod traffic;
 mod views;
 

@@ -6,7 +6,7 @@ use tenon_contract::{
 };
 
 /// A version of the model `toy` over a toy's text.
-pub fn version(number: u64, text: &str) -> Version {
+pub(crate) fn version(number: u64, text: &str) -> Version {
     let spec = |name: &str| TensorSpec::new(name, Datatype::Fp32, &[-1, 1]);
     let signature = Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] };
     let digest = Digest::of(text.as_bytes());
@@ -39,7 +39,7 @@ pub fn version(number: u64, text: &str) -> Version {
 }
 
 /// A revision of a service over a toy's text.
-pub fn revision(service: &str, number: u64, text: &str) -> Revision {
+pub(crate) fn revision(service: &str, number: u64, text: &str) -> Revision {
     let version = version(number, text);
     Revision::primary(
         number,
