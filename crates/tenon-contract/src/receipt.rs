@@ -396,6 +396,15 @@ impl Chain {
         self.entries.iter().map(of).max().unwrap_or(0)
     }
 
+    /// The highest revision number that the chain names, also where it never came to be served.
+    pub fn highest_revision(&self) -> u64 {
+        let of = |(entry, _): &(Entry, Digest)| match &entry.event {
+            Event::Intent(intent) => intent.to.as_ref().map_or(0, |to| to.number),
+            _ => 0,
+        };
+        self.entries.iter().map(of).max().unwrap_or(0)
+    }
+
     /// Number of the last swap.
     pub fn last_swap(&self) -> u64 {
         let swap = |(entry, _): &(Entry, Digest)| match &entry.event {

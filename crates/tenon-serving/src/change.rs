@@ -338,6 +338,7 @@ impl<'a> Change<'a> {
         state.wanted = self.target.is_some();
         state.fault = None;
         state.swaps = if matches!(self.why, Why::Restore) { state.swaps } else { self.swap };
+        state.highest = state.highest.max(self.target.as_ref().map_or(0, |revision| revision.number));
         let engine = self.proven.as_ref().map(|proven| proven.engine.clone());
         let placed = self.target.clone().zip(engine).map(|(revision, engine)| Placed { revision, engine });
         let same = |warm: &mut Warm| {

@@ -387,6 +387,7 @@ impl Inner {
                 let state = state.service(service);
                 state.wanted = chain.serves().is_some();
                 state.swaps = chain.last_swap();
+                state.highest = chain.highest_revision();
             }
             if let Some(swap) = chain.unfinished() {
                 let reason = "the node stopped before it was published".to_owned();

@@ -46,6 +46,8 @@ pub(crate) struct ServiceState {
     pub(crate) fault: Option<Fault>,
     /// Number of its last swap.
     pub(crate) swaps: u64,
+    /// The highest revision number that its chain names.
+    pub(crate) highest: u64,
     pub(crate) counters: Arc<Counters>,
 }
 

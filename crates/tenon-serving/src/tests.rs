@@ -188,6 +188,7 @@ async fn a_restart_serves_what_was_acknowledged_last() {
     assert!(bench.node.pin().number() > 2, "generations go on");
     assert_eq!(bench.events().last(), Some(&"retired"), "the warm revision did not outlive its process");
     assert_eq!(bench.undo().await.unwrap().to.unwrap().number, 1, "an undo after a restart loads");
+    assert_eq!(bench.node.highest_revision(), 2, "numbers are never given twice");
     let bench = bench.restarted().await;
     assert_eq!(bench.adds().await, Some(1.0));
 }

@@ -38,14 +38,9 @@ impl Node {
         served
     }
 
-    /// The highest revision number that this node knows, in memory or in its journal.
+    /// The highest revision number that this node's journal names.
     pub fn highest_revision(&self) -> u64 {
-        let state = self.inner().state();
-        let of = |state: &ServiceState| {
-            let placed = [state.live.as_ref(), state.warm.as_ref().map(|warm| &warm.placed)];
-            placed.into_iter().flatten().map(|placed| placed.revision.number).max().unwrap_or(0)
-        };
-        state.services.values().map(of).max().unwrap_or(0)
+        self.inner().state().services.values().map(|state| state.highest).max().unwrap_or(0)
     }
 
     /// A service as it stands.
