@@ -202,6 +202,9 @@ pub struct Undone {
     pub to: RevisionRef,
     /// Who asked.
     pub actor: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// From the command's arrival to publication, microseconds.
     pub published_micros: u64,
     /// Requests on the undone revision at that moment.

@@ -32,7 +32,7 @@ pub(crate) enum Why {
     /// A swap, the first one or a removal: journalled before and after publication.
     Swap(Box<SwapOrder>),
     /// Back to the previous revision: published first.
-    Undo { actor: String, arrived: Instant },
+    Undo { actor: String, reason: Option<String>, arrived: Instant },
     /// After a restart: the journal says already what is served.
     Restore,
 }
@@ -271,7 +271,7 @@ impl<'a> Change<'a> {
         let to = self.target.as_deref().map(RevisionRef::to);
         match (&self.why, &self.from, to) {
             (Why::Restore, ..) => Ok(self.node.journal.head(self.service)),
-            (Why::Undo { actor, .. }, Some(from), Some(to)) => {
+            (Why::Undo { actor, reason, .. }, Some(from), Some(to)) => {
                 (self.node.hook)(Moment::Undone)?;
                 let event = Event::Undone(Undone {
                     swap: self.swap,
@@ -279,6 +279,7 @@ impl<'a> Change<'a> {
                     from: RevisionRef::to(&from.revision),
                     to,
                     actor: actor.clone(),
+                    reason: reason.clone(),
                     published_micros: published.micros,
                     in_flight,
                 });

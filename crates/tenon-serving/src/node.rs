@@ -202,7 +202,12 @@ impl Node {
     ///
     /// # Errors
     /// There is none, or it cannot be loaded; what is live is as it was.
-    pub async fn undo(&self, service: ServiceName, actor: String) -> Result<Swapped, Fault> {
+    pub async fn undo(
+        &self,
+        service: ServiceName,
+        actor: String,
+        reason: Option<String>,
+    ) -> Result<Swapped, Fault> {
         let arrived = clock::now();
         let gone = |_| Err(Fault::internal("the thread of the undo is gone"));
         let warm = self.0.warm_revision(&service);
@@ -210,7 +215,7 @@ impl Node {
         let is_warm = warm.is_some();
         let work = move || {
             let target = warm.map_or_else(|| inner.previous_revision(&service).map(Arc::new), Ok)?;
-            change::apply(&inner, &service, Some(target), Why::Undo { actor, arrived })
+            change::apply(&inner, &service, Some(target), Why::Undo { actor, reason, arrived })
         };
         if is_warm {
             tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| gone(()))

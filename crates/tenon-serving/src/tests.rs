@@ -75,7 +75,7 @@ impl Bench {
     }
 
     async fn undo(&self) -> Result<Swapped, Fault> {
-        self.node.undo(service(), "test".into()).await
+        self.node.undo(service(), "test".into(), None).await
     }
 
     fn chain(&self) -> Chain {
