@@ -199,6 +199,7 @@ impl Node {
     }
 
     /// Puts a service back to its previous revision: at once where that is warm, else by loading it.
+    /// Needs the multi-threaded runtime of tokio.
     ///
     /// # Errors
     /// There is none, or it cannot be loaded; what is live is as it was.
@@ -209,7 +210,6 @@ impl Node {
         reason: Option<String>,
     ) -> Result<Swapped, Fault> {
         let arrived = clock::now();
-        let gone = |_| Err(Fault::internal("the thread of the undo is gone"));
         let warm = self.0.warm_revision(&service);
         let inner = self.0.clone();
         let is_warm = warm.is_some();
@@ -218,9 +218,11 @@ impl Node {
             change::apply(&inner, &service, Some(target), Why::Undo { actor, reason, arrived })
         };
         if is_warm {
-            tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| gone(()))
+            // Here and now: waking another thread would take longer than the exchange itself.
+            tokio::task::block_in_place(work)
         } else {
-            self.0.loaders.run(work)?.await.unwrap_or_else(|_| gone(()))
+            let gone = || Err(Fault::internal("the loader thread is gone"));
+            self.0.loaders.run(work)?.await.unwrap_or_else(|_| gone())
         }
     }
 
