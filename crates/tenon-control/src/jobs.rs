@@ -43,6 +43,10 @@ pub struct Work {
     pub steps: &'static [&'static str],
 }
 
+/// Called at the named moments of a job, where tests make it fail or the process die: with a step's name
+/// before its begin and before its end are journalled, with [`Jobs::ENDED`] before the job's end is.
+pub type StepHook = Arc<dyn Fn(&str) -> Result<(), Fault> + Send + Sync>;
+
 /// What a job came to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outcome {
@@ -76,6 +80,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     limits: JobLimits,
     kinds: Vec<Work>,
+    hook: StepHook,
     turns: Arc<Semaphore>,
     live: Mutex<HashMap<String, Live>>,
     tasks: Mutex<JoinSet<()>>,
@@ -89,6 +94,9 @@ struct Live {
 }
 
 impl Jobs {
+    /// The moment before the end of a job is journalled.
+    pub const ENDED: &'static str = "ended";
+
     /// A runner for these kinds of work.
     pub fn new(
         catalog: Arc<dyn Catalog>,
@@ -96,9 +104,20 @@ impl Jobs {
         limits: JobLimits,
         kinds: Vec<Work>,
     ) -> Self {
+        Self::with_hook(catalog, clock, limits, kinds, Arc::new(|_| Ok(())))
+    }
+
+    /// A runner that passes its named moments to `hook`; an error fails the step that follows.
+    pub fn with_hook(
+        catalog: Arc<dyn Catalog>,
+        clock: Arc<dyn Clock>,
+        limits: JobLimits,
+        kinds: Vec<Work>,
+        hook: StepHook,
+    ) -> Self {
         let turns = Arc::new(Semaphore::new(limits.running));
         let (live, tasks, count) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
-        Self(Arc::new(Inner { catalog, clock, limits, kinds, turns, live, tasks, count }))
+        Self(Arc::new(Inner { catalog, clock, limits, kinds, hook, turns, live, tasks, count }))
     }
 
     /// Journals a new job and lets it run when it is its turn. The same work that is under way already
@@ -198,9 +217,10 @@ impl Jobs {
         // The tasks belong to `Inner`: if they held it, it would never be dropped, nor they aborted.
         let inner = Arc::downgrade(&self.0);
         let (catalog, clock, turns) = (self.0.catalog.clone(), self.0.clock.clone(), self.0.turns.clone());
+        let hook = self.0.hook.clone();
         let task = async move {
             let Ok(_turn) = turns.acquire_owned().await else { return };
-            let progress = Progress { catalog, clock, job: Arc::new(Mutex::new(job)), jobs: inner };
+            let progress = Progress { catalog, clock, hook, job: Arc::new(Mutex::new(job)), jobs: inner };
             // A set of one: work that panics ends its job, and work whose job is dropped ends with it.
             let mut alone = JoinSet::new();
             alone.spawn(work(progress.clone()));
@@ -250,6 +270,7 @@ impl Inner {
 pub(crate) struct Progress {
     catalog: Arc<dyn Catalog>,
     clock: Arc<dyn Clock>,
+    hook: StepHook,
     job: Arc<Mutex<Job>>,
     /// Who follows; gone when tenon is stopping, and then nobody is told.
     jobs: Weak<Inner>,
@@ -285,6 +306,7 @@ impl Progress {
     }
 
     async fn note(&self, name: &str, state: JobState, detail: Value) -> Result<(), Fault> {
+        (self.hook)(name)?;
         let step = JobStep { name: name.to_owned(), state, detail, at: self.clock.now_ms() };
         let id = self.id();
         self.catalog
@@ -313,7 +335,11 @@ impl Progress {
                 JobState::Done => JobOutcome::Done(outcome.clone()),
                 _ => JobOutcome::Failed(outcome.clone()),
             };
-            if let Err(error) = self.catalog.finish_job(&id, recorded, now).await {
+            let recorded = match (self.hook)(Jobs::ENDED) {
+                Ok(()) => self.catalog.finish_job(&id, recorded, now).await.map_err(Fault::from),
+                Err(fault) => Err(fault),
+            };
+            if let Err(error) = recorded {
                 tracing::warn!(job = id, %error, "end of job not recorded; the next start takes it up again");
             }
         }

@@ -30,7 +30,7 @@ mod onboard_tests;
 #[cfg(test)]
 mod promote_tests;
 
-pub use jobs::{Follow, JobLimits, Jobs, Work};
+pub use jobs::{Follow, JobLimits, Jobs, StepHook, Work};
 pub use onboard::Onboarding;
 pub use permit::{Action, Caller, Infer, Observe, Permit, Promote, Push, authorize};
 pub use ports::{Clock, Finding, NodePort, Prover, ReceiptHead, Stage, SystemClock};
