@@ -1,0 +1,16 @@
+//! The commands, one file each. Those that speak to a server stand on `tenon-client`.
+
+pub mod bench;
+pub mod deploy;
+pub mod failure;
+pub mod infer;
+pub mod jobs;
+pub mod models;
+pub mod output;
+pub mod progress;
+pub mod push;
+pub mod receipts;
+pub mod remote;
+pub mod services;
+pub mod swap;
+pub mod undo;
