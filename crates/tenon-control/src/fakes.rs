@@ -2,7 +2,7 @@
 //! calls can fail.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -151,6 +151,8 @@ pub(crate) struct FakeNode {
     highest: AtomicU64,
     faults: Mutex<Faults>,
     pub(crate) delay: Mutex<Duration>,
+    /// Nothing could be brought back after a restart.
+    pub(crate) is_down: AtomicBool,
 }
 
 #[derive(Clone, Default)]
@@ -188,6 +190,7 @@ impl NodePort for FakeNode {
         let delay = *self.delay.lock().unwrap();
         tokio::time::sleep(delay).await;
         step(&self.faults)?;
+        self.is_down.store(false, Ordering::SeqCst);
         self.highest.fetch_max(order.to.as_ref().map_or(0, |to| to.number), Ordering::SeqCst);
         Ok(self.exchange(&order.service, order.to))
     }
@@ -216,11 +219,19 @@ impl NodePort for FakeNode {
     }
 
     fn live(&self, service: &ServiceName) -> Option<Revision> {
+        if self.is_down.load(Ordering::SeqCst) {
+            return None;
+        }
         self.served.lock().unwrap().get(service).and_then(|served| served.live.clone())
     }
 
     fn served(&self) -> Vec<Revision> {
-        self.served.lock().unwrap().values().filter_map(|served| served.live.clone()).collect()
+        self.wanted().iter().filter_map(|service| self.live(service)).collect()
+    }
+
+    fn wanted(&self) -> Vec<ServiceName> {
+        let served = self.served.lock().unwrap();
+        served.iter().filter(|(_, served)| served.live.is_some()).map(|(name, _)| name.clone()).collect()
     }
 
     fn highest_revision(&self) -> u64 {

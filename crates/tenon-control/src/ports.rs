@@ -38,8 +38,11 @@ pub trait NodePort: Send + Sync {
     /// The revision of a service that answers now.
     fn live(&self, service: &ServiceName) -> Option<Revision>;
 
-    /// The revision of every service that is meant to answer, ready or not.
+    /// Every revision that answers now.
     fn served(&self) -> Vec<Revision>;
+
+    /// Every service that is meant to answer, also one that could not be brought back after a restart.
+    fn wanted(&self) -> Vec<ServiceName>;
 
     /// The highest revision number the node has ever seen.
     fn highest_revision(&self) -> u64;

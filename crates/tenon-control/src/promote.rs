@@ -82,7 +82,9 @@ impl Promotion {
         service: &ServiceName,
         request: &SwapRequest,
     ) -> Result<DryRun, Fault> {
-        let decided = self.0.decide(permit.holder(), service, request, Numbering::Provisional).await?;
+        let current = self.0.current(service).await?;
+        let decided =
+            self.0.decide(permit.holder(), service, request, current, Numbering::Provisional).await?;
         let mut tried = self.0.node.dry_run(&decided.order).await?;
         tried.refusals.splice(0..0, decided.refusals);
         Ok(tried)
@@ -120,7 +122,7 @@ impl Promotion {
     ) -> Result<Swapped, Fault> {
         let actor = permit.holder().to_owned();
         let turn = self.0.turns.take(service, format!("its removal by {actor}"))?;
-        self.0.existing(service)?;
+        self.0.check_wanted(service)?;
         let order = SwapOrder { service: service.clone(), to: None, actor, reason, breaking: false };
         self.0.clone().order(turn, order, "remove").await
     }
@@ -132,15 +134,15 @@ impl Promotion {
     /// The catalog refused; the node serves on.
     pub async fn reconcile(&self) -> Result<(), Fault> {
         let Inner { catalog, node, .. } = &*self.0;
-        let served = node.served();
-        for revision in &served {
+        for revision in &node.served() {
             if catalog.service(&revision.service).await?.as_ref() != Some(revision) {
                 tracing::info!(service = %revision.service, revision = revision.number, "catalog mended");
                 catalog.record_service(revision).await?;
             }
         }
+        let served = node.wanted();
         for wanted in catalog.services().await? {
-            if served.iter().any(|revision| revision.service == wanted.service) {
+            if served.contains(&wanted.service) {
                 continue;
             }
             if wanted.number <= node.highest_revision() {
@@ -206,9 +208,10 @@ impl Inner {
         request: &SwapRequest,
         change: Change,
     ) -> Result<SwapOrder, Fault> {
-        match (change, self.served(service)) {
-            (Change::Deploy, Some(served)) => {
-                let (serves, wanted) = (&served.version().id, &request.version);
+        let current = self.current(service).await?;
+        match (change, &current) {
+            (Change::Deploy, Some(current)) => {
+                let (serves, wanted) = (&current.version().id, &request.version);
                 return Err(Fault::conflict(format!(
                     "it exists and serves {serves}; swap it to {wanted} instead"
                 )));
@@ -216,7 +219,7 @@ impl Inner {
             (Change::Swap, None) => return Err(Fault::not_found("no such service; deploy it first")),
             _ => {}
         }
-        let decided = self.decide(actor, service, request, Numbering::Final).await?;
+        let decided = self.decide(actor, service, request, current, Numbering::Final).await?;
         match decided.refusals.first() {
             Some(refusal) => Err(Fault::conflict(refusal)),
             None => Ok(decided.order),
@@ -229,23 +232,23 @@ impl Inner {
         actor: &str,
         service: &ServiceName,
         request: &SwapRequest,
+        current: Option<Revision>,
         numbering: Numbering,
     ) -> Result<Decided, Fault> {
         if request.breaking.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
             return Err(Fault::invalid("a breaking change needs a reason"));
         }
         let version = self.version(&request.version).await?;
-        let served = self.served(service);
-        let settings =
-            request.settings.clone().or_else(|| served.as_ref().map(|served| served.settings.clone()));
+        let kept = || current.as_ref().map(|current| current.settings.clone());
+        let settings = request.settings.clone().or_else(kept);
         let settings = settings.unwrap_or_else(|| self.defaults.clone());
         let refusals = self.golden_refusal(&version, &settings).into_iter().collect();
-        let contract = match served {
+        let contract = match current {
             None => version.contract.clone(),
-            Some(served) => {
-                let breaks = Difference::between(&served.contract, &version.contract).is_breaking();
+            Some(current) => {
+                let breaks = Difference::between(&current.contract, &version.contract).is_breaking();
                 // Repurposing is asked for by name; everything else keeps what callers were promised.
-                if breaks && request.breaking.is_some() { version.contract.clone() } else { served.contract }
+                if breaks && request.breaking.is_some() { version.contract.clone() } else { current.contract }
             }
         };
         let floor = self.node.highest_revision();
@@ -284,12 +287,26 @@ impl Inner {
         }))
     }
 
-    fn served(&self, service: &ServiceName) -> Option<Revision> {
-        self.node.served().into_iter().find(|revision| revision.service == *service)
+    /// What the service serves, or would serve if it could be brought back; nothing when it is new.
+    async fn current(&self, service: &ServiceName) -> Result<Option<Revision>, Fault> {
+        if let Some(live) = self.node.live(service) {
+            return Ok(Some(live));
+        }
+        if self.check_wanted(service).is_err() {
+            return Ok(None);
+        }
+        let lost = || {
+            let text = "it is down and the catalog does not know its contract; remove it and deploy it again";
+            Fault::conflict(text)
+        };
+        self.catalog.service(service).await?.map(Some).ok_or_else(lost)
     }
 
-    fn existing(&self, service: &ServiceName) -> Result<Revision, Fault> {
-        self.served(service).ok_or_else(|| Fault::not_found(format!("no service `{service}`")))
+    fn check_wanted(&self, service: &ServiceName) -> Result<(), Fault> {
+        match self.node.wanted().contains(service) {
+            true => Ok(()),
+            false => Err(Fault::not_found(format!("no service `{service}`"))),
+        }
     }
 
     async fn order(
@@ -335,7 +352,7 @@ impl Inner {
     }
 
     async fn record_service(&self, service: &ServiceName) -> Result<(), CatalogError> {
-        match self.served(service) {
+        match self.node.live(service) {
             Some(revision) => self.catalog.record_service(&revision).await,
             None => self.catalog.remove_service(service).await.map(|_| ()),
         }

@@ -1,5 +1,6 @@
 //! Stories of promotion, with a node in memory.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tenon_catalog::{Audits as _, Heads as _, Services as _};
@@ -198,6 +199,19 @@ async fn reconciling_follows_the_node_that_knows_more() {
     desk.promotion.reconcile().await.unwrap();
     assert_eq!(desk.wanted().await, None, "the node served it no more");
     assert_eq!(desk.house.sqlite.services().await.unwrap(), [unknown], "the node never knew it");
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_keeps_its_promise() {
+    let desk = Desk::new(Settings::default()).await;
+    desk.deploy("churn/1").await.unwrap();
+    let before = desk.live().unwrap();
+    desk.house.node.is_down.store(true, Ordering::SeqCst);
+    desk.promotion.reconcile().await.unwrap();
+    assert_eq!(desk.wanted().await.as_ref(), Some(&before), "the catalog keeps what is wanted");
+    assert!(desk.deploy("churn/2").await.is_err(), "it exists");
+    desk.swap("wide/1").await.unwrap();
+    assert_eq!(desk.live().unwrap().contract, before.contract);
 }
 
 #[tokio::test]

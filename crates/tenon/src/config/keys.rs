@@ -1,0 +1,73 @@
+//! Every key of the server: its name, what it is for, and its default.
+
+use toml::Value;
+
+/// A key.
+pub struct Key {
+    /// Its name, with its section.
+    pub name: &'static str,
+    /// What it is for, one line.
+    pub about: &'static str,
+    /// What holds where nobody gives it; an empty text is *not given*.
+    pub default: fn() -> Value,
+}
+
+const fn key(name: &'static str, default: fn() -> Value, about: &'static str) -> Key {
+    Key { name, about, default }
+}
+
+fn text(text: &str) -> Value {
+    Value::String(text.to_owned())
+}
+
+/// The keys, in the order in which `tenon.toml` is best written.
+pub const KEYS: &[Key] = &[
+    key("listen", || text("127.0.0.1:8080"), "address and port of the one HTTP port"),
+    key("data", || text("./tenon-data"), "folder of everything that is kept"),
+    key(
+        "allowed_hosts",
+        || Value::Array(Vec::new()),
+        "values of `Host` that are answered beside loopback and `listen`",
+    ),
+    key("insecure", || Value::Boolean(false), "listen beyond loopback without tokens"),
+    key(
+        "access.infer_token_file",
+        || text(""),
+        "file with the token for the scope infer; none: everybody may infer",
+    ),
+    key(
+        "access.admin_token_file",
+        || text(""),
+        "file with the token for the scope admin; none: <data>/admin.token",
+    ),
+    key("tls.certificate_file", || text(""), "certificate chain, PEM; none: plain HTTP"),
+    key("tls.key_file", || text(""), "private key, PEM"),
+    key("limits.request_bytes", || text("64MiB"), "largest request, also after decompression"),
+    key("limits.artifact_bytes", || text("8GiB"), "largest upload"),
+    key("limits.in_flight", || Value::Integer(4096), "requests inside the node at once"),
+    key("limits.compute_threads", || Value::Integer(0), "threads that compute; 0: one a processor"),
+    key("limits.model_memory_bytes", || text("0"), "memory that models may hold together; 0: no limit"),
+    key("limits.jobs", || Value::Integer(1), "jobs that run at once"),
+    key("limits.waiting_jobs", || Value::Integer(64), "jobs that wait; one more is refused"),
+    key("onnx.library", || text(""), "libonnxruntime.so; none: cache folder, then beside the executable"),
+    key(
+        "onnx.allow_environment_library",
+        || Value::Boolean(false),
+        "take a library that only the environment names",
+    ),
+    key("prover.memory_bytes", || text("4GiB"), "address space of a proving child, beside the artifact"),
+    key("prover.cpu_s", || Value::Integer(60), "computing time of a proving child, seconds"),
+    key("prover.wall_s", || Value::Integer(120), "time on the clock of a proving child, seconds"),
+    key(
+        "prover.demand_filter",
+        || Value::Boolean(false),
+        "refuse to prove where system calls cannot be filtered",
+    ),
+    key("services.require_golden", || Value::Boolean(false), "serve only versions proven on golden examples"),
+    key(
+        "services.undo_window_s",
+        || Value::Integer(3600),
+        "how long the previous revision stays warm, seconds",
+    ),
+    key("services.drain_ms", || Value::Integer(30_000), "deadline of a drain, milliseconds"),
+];
