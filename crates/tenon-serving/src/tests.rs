@@ -464,3 +464,31 @@ async fn one_change_at_a_time_and_others_serve_on() {
     slow.await.unwrap().unwrap();
     assert_eq!(bench.adds().await, Some(2.0));
 }
+
+/// Power loss may leave any beginning of the last entries. What is left of the chain decides what is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_cut_at_any_byte_of_its_last_entries_serves_what_is_left() {
+    let bench = bench();
+    bench.serve(1, "add=1").await.unwrap();
+    bench.serve(2, "add=2").await.unwrap();
+    bench.until("drained", |bench| bench.events().ends_with(&["drained"])).await;
+    let folder = bench.folder.clone();
+    let path = folder.path().join("node/receipts/s.chain");
+    drop(bench);
+    let whole = std::fs::read_to_string(&path).unwrap();
+    // intent, published, intent, published, drained: the last two are cut.
+    let ends: Vec<usize> = whole.match_indices('\n').map(|(at, _)| at + 1).collect();
+    for cut in ends[2]..=ends[4] {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        let bench = open(folder.clone(), |_| ());
+        let node = bench.node.clone();
+        tokio::task::spawn_blocking(move || node.restore()).await.unwrap();
+        let expected = if cut >= ends[3] { 2.0 } else { 1.0 };
+        assert_eq!(bench.adds().await, Some(expected), "cut at byte {cut}");
+        assert!(bench.events().starts_with(&["intent", "published", "intent"]), "cut at byte {cut}");
+    }
+    let bench = open(folder, |_| ());
+    let node = bench.node.clone();
+    tokio::task::spawn_blocking(move || node.restore()).await.unwrap();
+    assert_eq!(bench.serve(3, "add=3").await.map(|_| ()), Ok(()), "and the chain goes on");
+}
