@@ -1,0 +1,356 @@
+//! Bodies: collected into one piece under limits, decompressed, aligned.
+
+use std::io::Read as _;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequest, Request};
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _, stream};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use http_body_util::BodyExt as _;
+use hyper::body::Body;
+use serde::de::DeserializeOwned;
+use tenon_contract::{Fault, FaultKind};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::parts::{Limits, Shared};
+use crate::status::{Style, refusal};
+
+/// Binary tensors that begin at a multiple of this are read in place by every engine.
+const ALIGNMENT: usize = 64;
+/// Compressed bodies above this are unpacked away from the threads that serve.
+const UNPACKED_IN_PLACE: usize = 16 << 10;
+/// Bytes for which one permit of the budget stands.
+const PERMIT: usize = 4 << 10;
+
+/// The budget of bytes in bodies that came in more than one piece.
+pub(crate) struct Buffers {
+    free: Arc<Semaphore>,
+    limit: usize,
+}
+
+impl Buffers {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let permits = (limits.buffered_bytes / PERMIT).clamp(1, Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(permits)), limit: limits.buffered_bytes }
+    }
+
+    fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Fault> {
+        let permits = u32::try_from(bytes.div_ceil(PERMIT)).unwrap_or(u32::MAX);
+        self.free.clone().try_acquire_many_owned(permits).map_err(|_| {
+            let limit = self.limit;
+            Fault::overloaded(format!(
+                "bodies under way have their limit of {limit} bytes (`buffered_bytes`); try again later"
+            ))
+        })
+    }
+}
+
+/// What the rest of a body is read under.
+struct Bounds<'a> {
+    limit: usize,
+    buffers: &'a Buffers,
+    /// Where in the body the binary data begin.
+    aligned_at: usize,
+}
+
+/// A body with what it holds of the budget, to be kept as long as the body.
+pub(crate) struct Collected {
+    pub(crate) bytes: Bytes,
+    _held: Option<OwnedSemaphorePermit>,
+}
+
+/// Collects a request's body and unpacks it. A body that came in one piece is not copied; where it came
+/// in several, byte `aligned_at` of it stands aligned for engines.
+///
+/// # Errors
+/// Too large, before or after it is unpacked; too slow, cut off, packed in a way that is not read.
+pub(crate) async fn collect<B>(
+    api: &Shared,
+    headers: &HeaderMap,
+    body: B,
+    aligned_at: usize,
+) -> Result<Collected, Fault>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let limits = &api.limits;
+    let packing = Packing::of(headers)?;
+    let bounds = Bounds { limit: limits.request_bytes, buffers: &api.buffers, aligned_at };
+    let collected = in_time(limits.body_timeout, read(body, &bounds)).await?;
+    match packing {
+        None => Ok(collected),
+        Some(packing) => packing.unpack(collected.bytes, &bounds).await,
+    }
+}
+
+async fn in_time<T>(time: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
+        let seconds = time.as_secs_f64();
+        Err(Fault::new(
+            FaultKind::Deadline,
+            format!("read body: it took longer than {seconds} s (`body_timeout`)"),
+        ))
+    })
+}
+
+async fn read<B>(body: B, bounds: &Bounds<'_>) -> Result<Collected, Fault>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let mut body = pin!(body);
+    let announced = body.size_hint().lower();
+    if announced > bounds.limit as u64 {
+        return Err(too_large(bounds.limit));
+    }
+    let first = piece(&mut body).await?.unwrap_or_default();
+    if first.len() > bounds.limit {
+        return Err(too_large(bounds.limit));
+    }
+    if body.is_end_stream() {
+        return Ok(Collected { bytes: first, _held: None });
+    }
+    gather(body, first, announced as usize, bounds).await
+}
+
+/// Puts the pieces of a body behind each other.
+async fn gather<B>(
+    mut body: Pin<&mut B>,
+    first: Bytes,
+    announced: usize,
+    bounds: &Bounds<'_>,
+) -> Result<Collected, Fault>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let room = announced.max(first.len()) + ALIGNMENT;
+    let mut held = bounds.buffers.reserve(room)?;
+    let mut buffer = BytesMut::with_capacity(room);
+    let begin = padding(buffer.as_ptr() as usize + bounds.aligned_at);
+    buffer.resize(begin, 0);
+    buffer.extend_from_slice(&first);
+    while let Some(piece) = piece(&mut body).await? {
+        if buffer.len() - begin + piece.len() > bounds.limit {
+            return Err(too_large(bounds.limit));
+        }
+        if buffer.len() + piece.len() > held.num_permits() * PERMIT {
+            held.merge(bounds.buffers.reserve(piece.len())?);
+        }
+        buffer.extend_from_slice(&piece);
+    }
+    Ok(Collected { bytes: buffer.freeze().slice(begin..), _held: Some(held) })
+}
+
+/// Bytes from `address` to the next one that is aligned.
+fn padding(address: usize) -> usize {
+    address.next_multiple_of(ALIGNMENT) - address
+}
+
+async fn piece<B>(body: &mut Pin<&mut B>) -> Result<Option<Bytes>, Fault>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Fault::invalid(format!("read body: {error}")))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+#[cold]
+fn too_large(limit: usize) -> Fault {
+    Fault::new(
+        FaultKind::TooLarge,
+        format!("the body is larger than the limit of {limit} bytes (`request_bytes`)"),
+    )
+}
+
+/// How a body is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    Gzip,
+    /// With the frame of zlib, as the standard says; bare, as some send it.
+    Deflate,
+}
+
+impl Packing {
+    fn of(headers: &HeaderMap) -> Result<Option<Self>, Fault> {
+        let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(None) };
+        match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(None),
+            "gzip" | "x-gzip" => Ok(Some(Self::Gzip)),
+            "deflate" => Ok(Some(Self::Deflate)),
+            other => {
+                let other: String = other.chars().take(40).collect();
+                Err(Fault::invalid(format!(
+                    "content-encoding `{other}` is not read; send gzip, deflate or none"
+                )))
+            }
+        }
+    }
+
+    async fn unpack(self, packed: Bytes, bounds: &Bounds<'_>) -> Result<Collected, Fault> {
+        let (limit, aligned_at) = (bounds.limit, bounds.aligned_at);
+        if packed.len() <= UNPACKED_IN_PLACE {
+            // At best a thousandfold: what small bodies unpack to is not worth a seat in the budget.
+            let bytes = self.unpack_here(&packed, limit, aligned_at)?;
+            return Ok(Collected { bytes, _held: None });
+        }
+        let held = bounds.buffers.reserve(limit)?;
+        let work = tokio::task::spawn_blocking(move || self.unpack_here(&packed, limit, aligned_at));
+        let bytes = work.await.map_err(|_| Fault::internal("unpacking a body broke"))??;
+        Ok(Collected { bytes, _held: Some(held) })
+    }
+
+    fn unpack_here(self, packed: &[u8], limit: usize, aligned_at: usize) -> Result<Bytes, Fault> {
+        let has_frame = packed.first().is_some_and(|byte| byte & 0x0f == 8);
+        match self {
+            Self::Gzip => inflate(flate2::bufread::MultiGzDecoder::new(packed), limit, aligned_at),
+            Self::Deflate if has_frame => {
+                inflate(flate2::bufread::ZlibDecoder::new(packed), limit, aligned_at)
+            }
+            Self::Deflate => inflate(flate2::bufread::DeflateDecoder::new(packed), limit, aligned_at),
+        }
+    }
+}
+
+fn inflate(unpacked: impl std::io::Read, limit: usize, aligned_at: usize) -> Result<Bytes, Fault> {
+    let mut bytes = Vec::new();
+    let read = unpacked.take(limit as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Fault::invalid(format!("unpack body: {error}")))?;
+    if bytes.len() > limit {
+        return Err(too_large(limit));
+    }
+    let begin = padding(bytes.as_ptr() as usize + aligned_at);
+    if begin == 0 || aligned_at == 0 {
+        return Ok(bytes.into());
+    }
+    let mut aligned = BytesMut::with_capacity(bytes.len() + ALIGNMENT);
+    let begin = padding(aligned.as_ptr() as usize + aligned_at);
+    aligned.resize(begin, 0);
+    aligned.extend_from_slice(&bytes);
+    Ok(aligned.freeze().slice(begin..))
+}
+
+/// A body as it arrives, for what is streamed to the disk: cut off where it pauses too long.
+pub(crate) fn paced(
+    body: axum::body::Body,
+    pause: Duration,
+) -> impl Stream<Item = Result<Bytes, Fault>> + Send {
+    stream::unfold(Some(body.into_data_stream()), move |stream| async move {
+        let mut stream = stream?;
+        match tokio::time::timeout(pause, stream.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(stream))),
+            Ok(Some(Err(error))) => Some((Err(Fault::invalid(error.to_string())), None)),
+            Err(_) => {
+                let text = format!("nothing came for {} s (`body_timeout`)", pause.as_secs_f64());
+                Some((Err(Fault::new(FaultKind::Deadline, text)), None))
+            }
+        }
+    })
+}
+
+/// Extracts a JSON document of the administration.
+pub(crate) struct Document<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Document<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, api: &Shared) -> Result<Self, Response> {
+        let style = Style::of(request.uri().path());
+        document(api, request).await.map(Self).map_err(|fault| refusal(&fault, style))
+    }
+}
+
+async fn document<T: DeserializeOwned>(api: &Shared, request: Request) -> Result<T, Fault> {
+    let (parts, body) = request.into_parts();
+    let body = collect_document(api, &parts.headers, body).await?;
+    // An empty body asks for nothing in particular.
+    let text = if body.is_empty() { b"{}" } else { body.as_ref() };
+    serde_json::from_slice(text).map_err(|error| Fault::invalid(format!("read body: {error}")))
+}
+
+/// Collects a body that is a document of the administration.
+///
+/// # Errors
+/// As [`collect`], under a smaller limit.
+pub(crate) async fn collect_document<B>(api: &Shared, headers: &HeaderMap, body: B) -> Result<Bytes, Fault>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let limit = api.limits.document_bytes;
+    let bounds = Bounds { limit, buffers: &api.buffers, aligned_at: 0 };
+    let collected = in_time(api.limits.body_timeout, read(body, &bounds)).await?;
+    match Packing::of(headers)? {
+        None => Ok(collected.bytes),
+        Some(packing) => packing.unpack(collected.bytes, &bounds).await.map(|unpacked| unpacked.bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits { request_bytes: 1000, buffered_bytes: 1 << 20, ..Limits::default() }
+    }
+
+    async fn gathered(pieces: &[usize], aligned_at: usize) -> Result<Bytes, Fault> {
+        let buffers = Buffers::new(&limits());
+        let frames = pieces.iter().map(|length| Ok::<_, Fault>(Frame::data(Bytes::from(vec![7; *length]))));
+        let body = StreamBody::new(futures::stream::iter(frames.collect::<Vec<_>>()));
+        let bounds = Bounds { limit: 1000, buffers: &buffers, aligned_at };
+        read(body, &bounds).await.map(|collected| collected.bytes)
+    }
+
+    #[tokio::test]
+    async fn one_piece_is_not_copied_and_several_are_joined_under_the_limit() {
+        let whole = Bytes::from(vec![1; 10]);
+        let buffers = Buffers::new(&limits());
+        let bounds = Bounds { limit: 10, buffers: &buffers, aligned_at: 3 };
+        let read = read(Full::new(whole.clone()), &bounds).await.unwrap();
+        assert_eq!(read.bytes.as_ptr(), whole.as_ptr());
+        assert_eq!(gathered(&[1, 2, 3], 0).await.unwrap().as_ref(), [7; 6]);
+        assert_eq!(gathered(&[500, 500], 0).await.unwrap().len(), 1000);
+        assert_eq!(gathered(&[500, 501], 0).await.unwrap_err().kind, FaultKind::TooLarge);
+        assert_eq!(gathered(&[1001], 0).await.unwrap_err().kind, FaultKind::TooLarge);
+    }
+
+    #[test]
+    fn bombs_stop_at_the_limit_and_garbage_is_refused() {
+        let packed = |bytes: &[u8]| {
+            let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            writer.write_all(bytes).unwrap();
+            writer.finish().unwrap()
+        };
+        let check = |packing: Packing, packed: &[u8], expected: Result<usize, FaultKind>| {
+            let found = packing.unpack_here(packed, 1000, 13);
+            assert_eq!(found.map(|bytes| bytes.len()).map_err(|fault| fault.kind), expected);
+        };
+        check(Packing::Gzip, &packed(&[0; 1000]), Ok(1000));
+        check(Packing::Gzip, &packed(&[0; 1 << 20]), Err(FaultKind::TooLarge));
+        check(Packing::Gzip, &packed(&[0; 1000])[..15], Err(FaultKind::Invalid));
+        check(Packing::Gzip, b"hello", Err(FaultKind::Invalid));
+        check(Packing::Deflate, b"hello", Err(FaultKind::Invalid));
+        let aligned = Packing::Gzip.unpack_here(&packed(&[5; 100]), 1000, 13).unwrap();
+        assert_eq!((aligned.as_ptr() as usize + 13) % ALIGNMENT, 0);
+        assert_eq!(aligned.as_ref(), [5; 100]);
+    }
+}

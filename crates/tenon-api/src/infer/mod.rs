@@ -1,0 +1,92 @@
+//! The wires of inference, one module each, and what they share.
+
+pub(crate) mod metadata;
+pub(crate) mod native;
+pub(crate) mod oip_rest;
+pub(crate) mod repository;
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName};
+use tenon_contract::{Fault, FaultKind, Parameter, Parameters, Request, Response, ServiceName};
+
+use crate::parts::Api;
+
+const TIMEOUT: HeaderName = HeaderName::from_static("tenon-timeout-ms");
+
+/// The service of a path. What is no name names nothing.
+fn service(text: &str) -> Result<ServiceName, Fault> {
+    text.parse().map_err(|error| Fault::not_found(format!("no such service: {error}")))
+}
+
+/// The version of a path.
+fn version(text: Option<&str>) -> Result<Option<u64>, Fault> {
+    let Some(text) = text else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        let text: String = text.chars().take(40).collect();
+        Fault::not_found(format!("no version `{text}`: versions are numbers"))
+    })
+}
+
+/// How long the caller waits: the shorter of the header in milliseconds and the protocol's parameter in
+/// microseconds. Zero is no wish, as in Triton.
+fn timeout(headers: &HeaderMap, parameters: &Parameters) -> Result<Option<Duration>, Fault> {
+    let header = headers.get(TIMEOUT).map(|value| {
+        let number = value.to_str().ok().and_then(|text| text.parse().ok());
+        number.ok_or_else(|| Fault::invalid("header `tenon-timeout-ms`: expected a number of milliseconds"))
+    });
+    let parameter = parameters.get("timeout").map(|value| match value {
+        Parameter::Int(micros) if *micros >= 0 => Ok(*micros as u64),
+        Parameter::Uint(micros) => Ok(*micros),
+        _ => Err(Fault::invalid("parameter `timeout`: expected a number of microseconds")),
+    });
+    let wishes =
+        [header.transpose()?.map(Duration::from_millis), parameter.transpose()?.map(Duration::from_micros)];
+    Ok(wishes.into_iter().flatten().filter(|wish| !wish.is_zero()).min())
+}
+
+/// Asks the data plane. A service that is wanted and not there is unavailable, not unknown.
+async fn ask(api: &Api, request: Request) -> Result<Response, Fault> {
+    let service = request.service.clone();
+    let answer = api.node.infer(request).await;
+    answer.map_err(|fault| absent(api, &service, fault))
+}
+
+/// Says more exactly why a service does not answer.
+fn absent(api: &Api, service: &ServiceName, fault: Fault) -> Fault {
+    if fault.kind != FaultKind::NotFound || api.node.pin().slot(service).is_some() {
+        return fault;
+    }
+    match api.node.service(service) {
+        Ok(_) => Fault::unavailable(format!("service `{service}` is changing; try again")),
+        Err(why) if why.kind == FaultKind::NotFound => fault,
+        Err(why) => Fault::unavailable(format!("service `{service}` is down: {}", why.text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_wish_counts() {
+        let check =
+            |header: Option<&str>, parameter: Option<Parameter>, expected: Result<Option<u64>, ()>| {
+                let mut headers = HeaderMap::new();
+                if let Some(value) = header {
+                    headers.insert(TIMEOUT, value.parse().unwrap());
+                }
+                let parameters = parameter.into_iter().map(|value| ("timeout".to_owned(), value)).collect();
+                let found = timeout(&headers, &parameters).map_err(drop);
+                assert_eq!(found, expected.map(|wish| wish.map(Duration::from_micros)));
+            };
+        check(None, None, Ok(None));
+        check(Some("2"), None, Ok(Some(2000)));
+        check(Some("2"), Some(Parameter::Int(500)), Ok(Some(500)));
+        check(Some("2"), Some(Parameter::Uint(5000)), Ok(Some(2000)));
+        check(Some("0"), Some(Parameter::Int(0)), Ok(None));
+        check(Some("soon"), None, Err(()));
+        check(None, Some(Parameter::Int(-1)), Err(()));
+        check(None, Some(Parameter::String("1".into())), Err(()));
+    }
+}

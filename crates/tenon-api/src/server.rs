@@ -1,0 +1,266 @@
+//! The one port: connections taken, secured, served and ended.
+//!
+//! HTTP/1.1 and HTTP/2 are told apart by their first bytes, with TLS by what the two sides agree on. The
+//! end comes in order: readiness fails, then no new connection is taken, then requests under way end, at
+//! the latest after a deadline.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use http::{Method, Request};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+use crate::guard;
+use crate::ids::{self, Ids};
+use crate::infer::oip_rest::{self, Target};
+use crate::parts::{Api, ApiParts, Limits, Shared};
+use crate::router::router;
+use crate::status::{Style, refusal_with};
+use crate::tls::TlsError;
+
+/// What one connection over the limit is told.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+connection: close\r\ncontent-length: 60\r\n\r\n{\"error\":\"the limit of connections is reached (connections)\"}";
+/// Pause after the system gave no connection, for lack of files most likely.
+const NO_CONNECTION: Duration = Duration::from_millis(100);
+
+/// Why the server could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// TLS cannot be offered.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The listener does not tell its address.
+    #[error("listen: {0}")]
+    Listen(#[from] std::io::Error),
+}
+
+/// Serves on `listener` until `shutdown`, and then until requests under way have ended.
+///
+/// # Errors
+/// It could not begin. What goes wrong later ends a connection, not the server.
+pub async fn serve(
+    parts: ApiParts,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let tls = parts.tls.as_ref().map(|files| files.acceptor()).transpose()?;
+    let address = listener.local_addr()?;
+    let api = Arc::new(Api::new(parts));
+    let server = Arc::new(Server {
+        router: router(api.clone()),
+        builder: builder(&api.limits),
+        places: Arc::new(Semaphore::new(api.limits.connections)),
+        ending: CancellationToken::new(),
+        tls,
+        api,
+    });
+    tracing::info!(%address, tls = server.tls.is_some(), "listening");
+    let mut connections = JoinSet::new();
+    {
+        let mut shutdown = pin!(shutdown);
+        tokio::select! {
+            () = server.accept(&listener, &mut connections) => {}
+            () = &mut shutdown => {}
+        }
+    }
+    server.end(listener, connections).await;
+    Ok(())
+}
+
+struct Server {
+    api: Shared,
+    router: Router,
+    builder: Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
+    places: Arc<Semaphore>,
+    /// Set when connections are to end after the request under way.
+    ending: CancellationToken,
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(limits.headers)
+        .max_buf_size(limits.header_bytes.max(8 << 10));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.header_timeout)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .adaptive_window(true);
+    builder
+}
+
+impl Server {
+    /// Takes connections, without end.
+    async fn accept(self: &Arc<Self>, listener: &TcpListener, connections: &mut JoinSet<()>) {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) if is_of_the_caller(&error) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "no connection could be taken");
+                    tokio::time::sleep(NO_CONNECTION).await;
+                    continue;
+                }
+            };
+            while connections.try_join_next().is_some() {}
+            match self.places.clone().try_acquire_owned() {
+                Ok(place) => {
+                    connections.spawn(self.clone().connection(stream, place));
+                }
+                Err(_) => self.turn_away(&stream),
+            }
+        }
+    }
+
+    fn turn_away(&self, stream: &TcpStream) {
+        tracing::warn!(limit = self.api.limits.connections, "connection refused: the limit is reached");
+        if self.tls.is_none() {
+            // Whether it takes the answer or not, it is closed.
+            let _ = stream.try_write(FULL);
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {
+        let Ok(local) = stream.local_addr() else { return };
+        // Answers are written whole: waiting for more to send only delays them.
+        let _ = stream.set_nodelay(true);
+        match &self.tls {
+            None => self.exchange(stream, local.ip()).await,
+            Some(acceptor) => {
+                let handshake =
+                    tokio::time::timeout(self.api.limits.handshake_timeout, acceptor.accept(stream));
+                match handshake.await {
+                    Ok(Ok(stream)) => self.exchange(stream, local.ip()).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!("TLS handshake took too long"),
+                }
+            }
+        }
+    }
+
+    async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self: &Arc<Self>,
+        stream: S,
+        local: IpAddr,
+    ) {
+        let service = service_fn(|request| {
+            let server = self.clone();
+            async move { Ok::<_, Infallible>(server.answer(local, request).await) }
+        });
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = self.ending.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection broke");
+        }
+    }
+
+    /// Answers one request: the guard, then the hot path of inference or the router.
+    async fn answer(&self, local: IpAddr, request: Request<Incoming>) -> Response {
+        let line = Line::begin(&request);
+        let mut response = match guard::check(&self.api.access, local, &request) {
+            Err(away) => refusal_with(away.status, &away.fault, Style::of(request.uri().path())),
+            Ok(()) => self.pass(request).await,
+        };
+        let headers = response.headers_mut();
+        if !headers.contains_key(ids::REQUEST_ID) {
+            headers.insert(ids::REQUEST_ID, ids::header(&self.api.ids.fresh()));
+        }
+        if let Some(line) = line {
+            line.end(&response);
+        }
+        response
+    }
+
+    /// Requests for raw tensors go past the router, which boxes what it passes on.
+    async fn pass(&self, request: Request<Incoming>) -> Response {
+        let (parts, body) = request.into_parts();
+        if parts.method == Method::POST
+            && let Some(target) = Target::of(parts.uri.path())
+        {
+            return oip_rest::infer(&self.api, target, &parts, body).await;
+        }
+        let id = Ids::brought(&parts.headers);
+        let routed = self.router.clone().call(Request::from_parts(parts, Body::new(body))).await;
+        let Ok(mut response) = routed;
+        if let Some(id) = id {
+            response.headers_mut().insert(ids::REQUEST_ID, ids::header(&id));
+        }
+        response
+    }
+
+    /// The end, in order.
+    async fn end(self: Arc<Self>, listener: TcpListener, mut connections: JoinSet<()>) {
+        let Limits { shutdown_notice: notice, shutdown_drain: drain, .. } = self.api.limits;
+        tracing::info!(?notice, ?drain, "shutting down");
+        self.api.stopping.cancel();
+        // Balancers that saw readiness fail may still send for a while.
+        let _ = tokio::time::timeout(notice, self.accept(&listener, &mut connections)).await;
+        drop(listener);
+        self.ending.cancel();
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(drain, all).await.is_err() {
+            tracing::warn!(connections = connections.len(), "requests cut off: they did not end in time");
+            connections.shutdown().await;
+        }
+    }
+}
+
+/// Whether a connection was gone before it was taken.
+fn is_of_the_caller(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// The line in the log that a request leaves, where the log wants one. It names no token and no body.
+struct Line {
+    begun: Instant,
+    method: Method,
+    path: String,
+}
+
+impl Line {
+    fn begin<B>(request: &Request<B>) -> Option<Self> {
+        tracing::enabled!(tracing::Level::DEBUG).then(|| Self {
+            begun: Instant::now(),
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+        })
+    }
+
+    fn end(self, response: &Response) {
+        let id = response.headers().get(ids::REQUEST_ID).and_then(|id| id.to_str().ok());
+        let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (method, path, status) = (self.method.as_str(), self.path.as_str(), response.status().as_u16());
+        tracing::debug!(method, path, status, micros, id, "request");
+    }
+}
