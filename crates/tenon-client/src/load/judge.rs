@@ -21,7 +21,8 @@ const REMEMBERED_BYTES: usize = 64 << 10;
 ///
 /// * no answer, a refusal: [`Offence::Lost`];
 /// * a body that is the right answer of no version: [`Offence::Wrong`];
-/// * a right answer under the name, or the digest, of another version: [`Offence::Mixed`];
+/// * a right answer under the name or the digest of another version, or with parameters in its body that
+///   contradict its headers: [`Offence::Mixed`];
 /// * one of a version that the [`Ledger`] does not allow: [`Offence::Stale`].
 pub struct Judge {
     ledger: Arc<Ledger>,
@@ -35,16 +36,16 @@ pub struct Judge {
 /// A body that was found to be some version's right answer.
 struct Seen {
     body: Bytes,
-    body_says: Body,
+    says: Arc<Body>,
 }
 
 /// What a body is.
-#[derive(Clone, Debug, PartialEq, Eq)]
 struct Body {
     /// One bit for each version whose right answer it is.
     fits: u64,
-    /// The version that the body itself names in its parameters, where it does.
-    names: Option<String>,
+    /// What its parameters say of who answered (`tenon_version`, ..), under the names of the headers that
+    /// say the same.
+    claims: Vec<(String, String)>,
 }
 
 impl Judge {
@@ -70,23 +71,23 @@ impl Judge {
     }
 
     /// What a body is, from memory where it was seen before.
-    fn body(&self, shot: usize, answer: &Answer) -> Result<Body, Charge> {
+    fn body(&self, shot: usize, answer: &Answer) -> Result<Arc<Body>, Charge> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() <= shot {
             seen.resize_with(shot + 1, Vec::new);
         }
         let known = &mut seen[shot];
         if let Some(seen) = known.iter().find(|seen| seen.body == answer.body) {
-            return Ok(seen.body_says.clone());
+            return Ok(Arc::clone(&seen.says));
         }
-        let body_says = self.decode(shot, answer)?;
+        let says = Arc::new(self.decode(shot, answer)?);
         if answer.body.len() <= REMEMBERED_BYTES {
             known.truncate(REMEMBERED - 1);
             // A copy: what the connection gave may be a slice of a larger buffer.
             let body = Bytes::copy_from_slice(&answer.body);
-            known.insert(0, Seen { body, body_says: body_says.clone() });
+            known.insert(0, Seen { body, says: Arc::clone(&says) });
         }
-        Ok(body_says)
+        Ok(says)
     }
 
     fn decode(&self, shot: usize, answer: &Answer) -> Result<Body, Charge> {
@@ -108,12 +109,9 @@ impl Judge {
         if fits == 0 {
             return Err(wrong(faults.join("; ")));
         }
-        let names = ["tenon_version", "tenon-version"].iter().find_map(|name| decoded.parameters.get(*name));
-        let names = names.map(|name| match name {
-            Parameter::String(text) => text.clone(),
-            other => format!("{other:?}"),
-        });
-        Ok(Body { fits, names })
+        let claims = decoded.parameters.iter().filter(|(name, _)| name.starts_with("tenon_"));
+        let claims = claims.map(|(name, value)| (name.replace('_', "-"), text(value))).collect();
+        Ok(Body { fits, claims })
     }
 
     /// The version that the headers name, if the body is one of its answers and names no other.
@@ -129,9 +127,10 @@ impl Judge {
             let fits: Vec<_> = fits.map(|bit| self.labels[bit].0.as_str()).collect();
             return Err(mixed(format!("the body is of {}, the header says {label}", fits.join(" or "))));
         }
-        if body.names.as_ref().is_some_and(|named| named != label) {
-            let named = body.names.as_deref().unwrap_or_default();
-            return Err(mixed(format!("the body names {named}, the header says {label}")));
+        for (name, claim) in &body.claims {
+            if let Some(value) = header(name).filter(|value| value != claim) {
+                return Err(mixed(format!("the body says {name} {claim}, the header {value}")));
+            }
         }
         let digest = header("tenon-digest").filter(|digest| *digest != self.labels[version].1);
         if let Some(digest) = digest {
@@ -161,6 +160,17 @@ impl Referee for Judge {
                 "question {shot}: {label} answered a request sent after swap {before} was acknowledged, swap {high} being the last asked for"
             ),
         ))
+    }
+}
+
+/// A parameter as a header writes it.
+fn text(value: &Parameter) -> String {
+    match value {
+        Parameter::Bool(value) => value.to_string(),
+        Parameter::Int(value) => value.to_string(),
+        Parameter::Uint(value) => value.to_string(),
+        Parameter::Double(value) => value.to_string(),
+        Parameter::String(value) => value.clone(),
     }
 }
 

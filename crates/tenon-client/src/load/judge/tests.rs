@@ -34,6 +34,7 @@ enum Lie {
     NamesTheOthersDigest,
     NamesNobody,
     NamesTheOtherInItsBody,
+    NamesAnotherGeneration,
     /// Old body and old name, though the swap is acknowledged.
     StaysOld,
     /// New body and new name before the swap is asked for.
@@ -127,12 +128,17 @@ impl Fake {
             Lie::NamesTheOther => (honest.0, label(other), digest(other), id, None),
             Lie::NamesTheOthersDigest => (honest.0, honest.1, digest(other), id, None),
             Lie::NamesNobody => (honest.0, String::new(), honest.2, id, None),
-            Lie::NamesTheOtherInItsBody => (honest.0, honest.1, honest.2, id, Some(label(other))),
+            Lie::NamesTheOtherInItsBody => {
+                (honest.0, honest.1, honest.2, id, Some(("tenon_version", Parameter::String(label(other)))))
+            }
+            Lie::NamesAnotherGeneration => {
+                (honest.0, honest.1, honest.2, id, Some(("tenon_generation", Parameter::Int(8))))
+            }
             Lie::StaysOld | Lie::RunsAhead => (right(other, question), label(other), digest(other), id, None),
             Lie::None => honest,
         };
         let parameters: Parameters =
-            named.into_iter().map(|name| ("tenon_version".to_owned(), Parameter::String(name))).collect();
+            named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let answer = oip::Answer {
             model_name: "s",
             model_version: None,
@@ -143,6 +149,7 @@ impl Fake {
         let body = oip::encode_response(&answer, |_| Form::Json).unwrap().into_body();
         let answer =
             Response::builder().header("tenon-version", label).header("tenon-digest", digest.to_string());
+        let answer = answer.header("tenon-generation", 7);
         Ok(answer.body(Full::new(body)).unwrap())
     }
 }
@@ -205,7 +212,10 @@ fn every_lie_is_found_and_called_by_its_name() {
     };
     check(&[Refuses, HangsUp, Stalls], Offence::Lost);
     check(&[AnswersSomethingElse, AnswersAnotherQuestion, BearsAnotherId], Offence::Wrong);
-    check(&[NamesTheOther, NamesTheOthersDigest, NamesNobody, NamesTheOtherInItsBody], Offence::Mixed);
+    check(
+        &[NamesTheOther, NamesTheOthersDigest, NamesNobody, NamesTheOtherInItsBody, NamesAnotherGeneration],
+        Offence::Mixed,
+    );
     check(&[StaysOld, RunsAhead], Offence::Stale);
 }
 
