@@ -91,7 +91,7 @@ impl Library {
         }
         let reason = format!(
             "run `cargo xtask onnxruntime`, or name the library of ONNX Runtime 1.17 or newer in the \
-             configuration (`onnx.library`); it is part of the PyPI package onnxruntime=={VERSION}"
+             configuration (`onnxruntime.library`); it is part of the PyPI package onnxruntime=={VERSION}"
         );
         Err(Absent { reason, tried })
     }

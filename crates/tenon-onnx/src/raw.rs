@@ -1,5 +1,6 @@
 //! The few calls for which `ort` has no safe form that would do, and all `unsafe` of this crate.
 //!
+//! - No telemetry from the first moment: the switch in `ort` comes after ONNX Runtime's first report.
 //! - The version of the loaded library: `ort` keeps it to itself.
 //! - Tensors over our own bytes: `ort` wants typed slices, so BOOL would need a check of every byte,
 //!   FP16 a conversion and weights in a bundle a copy.
@@ -27,6 +28,16 @@ use crate::external::Weight;
 /// Outputs up to this size are copied, so that their value is given back at once: cheaper than to
 /// keep it.
 const COPIED_UP_TO: usize = 4096;
+
+/// Keeps ONNX Runtime from collecting, storing and uploading events, as its official libraries do on
+/// Linux too since 1.29. To be called before the library starts: its switch in the C interface needs a
+/// started one, which has reported by then.
+pub(crate) fn opt_out_of_telemetry() {
+    // SAFETY: a change of the environment must not meet a read of it by C code on another thread. Rust's own
+    // reads are locked out by `set_var`; for others `OnnxRuntime::start` asks to be called before threads
+    // begin to work, and this is done once, under its lock.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") }
+}
 
 /// The version that the library at `path` says it is, such as `1.31.1`.
 ///

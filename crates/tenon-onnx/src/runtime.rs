@@ -74,6 +74,9 @@ static ENGINE: Mutex<Option<Engine>> = Mutex::new(None);
 impl OnnxRuntime {
     /// Loads the library and starts it. Further starts with the same library share the first.
     ///
+    /// To be called early, before threads are at work: it sets `ORT_DISABLE_TELEMETRY` in the environment of
+    /// the process, the one way to keep ONNX Runtime from reporting while it starts.
+    ///
     /// # Errors
     /// The library does not load or start, or another one is loaded.
     pub fn start(library: &Library, options: Options) -> Result<Self, StartError> {
@@ -106,6 +109,7 @@ impl Engine {
     fn load(library: &Library) -> Result<Self, StartError> {
         let path = library.path().to_owned();
         let refused = |text: String| StartError::Load { path: path.clone(), text };
+        raw::opt_out_of_telemetry();
         let builder = ort::init_from(&path).map_err(|error| refused(error.to_string()))?;
         let version = raw::version(&path).map_err(|error| refused(error.to_string()))?;
         let builder = builder.with_name("tenon").with_telemetry(false).with_logger(logging::logger());

@@ -24,18 +24,17 @@ pub fn skipped(reason: &str) {
     println!("SKIPPED: {}: {reason}", std::thread::current().name().unwrap_or("a test"));
 }
 
-/// ONNX Runtime from the cache folder, or a line that says that the test is skipped.
-pub fn runtime() -> Option<OnnxRuntime> {
+/// The library of the cache folder, or a line that says that the test is skipped.
+pub fn library() -> Option<Library> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| std::env::home_dir().map(|home| home.join(".cache")))?;
     let search = SearchPath { cache_folder: cache.join("tenon"), ..SearchPath::default() };
-    match Library::find(&search) {
-        Ok(library) => Some(OnnxRuntime::start(&library, Options::default()).expect("the library starts")),
-        Err(absent) => {
-            skipped(&absent.to_string());
-            None
-        }
-    }
+    Library::find(&search).map_err(|absent| skipped(&absent.to_string())).ok()
+}
+
+/// ONNX Runtime, or a line that says that the test is skipped.
+pub fn runtime() -> Option<OnnxRuntime> {
+    Some(OnnxRuntime::start(&library()?, Options::default()).expect("the library starts"))
 }
 
 /// A file beside the repository, in the folder of models that may be absent.
