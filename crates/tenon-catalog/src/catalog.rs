@@ -64,6 +64,10 @@ pub trait Versions: Send + Sync {
     /// model has the same digest already, the existing version comes back as it was.
     async fn register(&self, version: NewVersion) -> Result<Registered, CatalogError>;
 
+    /// Puts a version back under its own number, after the catalog was lost; `false` when it is there. A
+    /// conflict when the number or the bytes belong to another version of the model.
+    async fn restore_version(&self, version: &Version) -> Result<bool, CatalogError>;
+
     /// The version of this id.
     async fn version(&self, id: &VersionId) -> Result<Option<Version>, CatalogError>;
 

@@ -19,6 +19,7 @@ macro_rules! catalog_suite {
     ($name:ident, $open:expr) => {
         $crate::catalog_suite!(@cases $name, $open,
             registers_versions_in_order
+            puts_versions_back
             knows_the_same_bytes_again
             gives_concurrent_versions_their_own_numbers
             lists_models
@@ -157,6 +158,21 @@ pub async fn registers_versions_in_order(open: impl AsyncFn() -> Box<dyn Catalog
     let absent = VersionId { model: churn.clone(), number: 4 };
     assert_eq!(catalog.version(&absent).await.expect("version"), None);
     assert_eq!(catalog.version_by_digest(&churn, &Digest::ZERO).await.expect("by digest"), None);
+}
+
+/// A version goes back under its own number, and the next one gets a number above it.
+pub async fn puts_versions_back(open: impl AsyncFn() -> Box<dyn Catalog>) {
+    let catalog = open().await;
+    let third = version("churn", "third").numbered(3);
+    assert!(catalog.restore_version(&third).await.expect("restore"));
+    assert!(!catalog.restore_version(&third).await.expect("restore again"));
+    assert_eq!(catalog.latest(&name("churn")).await.expect("latest"), Some(third));
+    let next = catalog.register(version("churn", "fourth")).await.expect("register");
+    assert_eq!(next.version.id.number, 4);
+    let other_bytes = version("churn", "other").numbered(3);
+    assert_kind(catalog.restore_version(&other_bytes).await, FaultKind::Conflict);
+    let other_number = version("churn", "third").numbered(9);
+    assert_kind(catalog.restore_version(&other_number).await, FaultKind::Conflict);
 }
 
 /// The same bytes are the version they were, whatever else is said about them now.

@@ -281,6 +281,7 @@ macro_rules! pass_on {
 pass_on! {
     Versions {
         fn register(version: NewVersion) -> Registered;
+        fn restore_version(version: &Version) -> bool;
         fn version(id: &VersionId) -> Option<Version>;
         fn version_by_digest(model: &ModelName, digest: &Digest) -> Option<Version>;
         fn latest(model: &ModelName) -> Option<Version>;

@@ -135,6 +135,10 @@ impl Promotion {
     pub async fn reconcile(&self) -> Result<(), Fault> {
         let Inner { catalog, node, .. } = &*self.0;
         for revision in &node.served() {
+            // A number that is served must never be given to other bytes.
+            if catalog.restore_version(revision.version()).await? {
+                tracing::info!(version = %revision.version().id, "catalog mended");
+            }
             if catalog.service(&revision.service).await?.as_ref() != Some(revision) {
                 tracing::info!(service = %revision.service, revision = revision.number, "catalog mended");
                 catalog.record_service(revision).await?;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tenon_catalog::{Audits as _, Heads as _, Services as _};
+use tenon_catalog::{Audits as _, Heads as _, Services as _, Versions as _};
 use tenon_contract::admin::{SwapRequest, Swapped};
 use tenon_contract::{Fault, FaultKind, ProofKind, Revision, ServiceName, Settings};
 use tenon_store::testing::Faults;
@@ -199,6 +199,24 @@ async fn reconciling_follows_the_node_that_knows_more() {
     desk.promotion.reconcile().await.unwrap();
     assert_eq!(desk.wanted().await, None, "the node served it no more");
     assert_eq!(desk.house.sqlite.services().await.unwrap(), [unknown], "the node never knew it");
+}
+
+#[tokio::test]
+async fn a_lost_catalog_is_mended_from_the_node() {
+    let desk = Desk::new(Settings::default()).await;
+    desk.deploy("churn/2").await.unwrap();
+    let lost = House::new().await;
+    let promotion = Promotion::new(
+        lost.catalog.clone(),
+        desk.house.node.clone(),
+        lost.clock.clone(),
+        Settings::default(),
+    );
+    promotion.reconcile().await.unwrap();
+    let served = desk.live().unwrap();
+    assert_eq!(lost.sqlite.services().await.unwrap(), [served.clone()]);
+    let known = lost.sqlite.versions(&served.version().id.model).await.unwrap();
+    assert_eq!(known, [served.version().clone()], "under its own number");
 }
 
 #[tokio::test]

@@ -118,6 +118,11 @@ impl Journal {
         self.tails().get(service).map_or(Digest::ZERO, |tail| tail.head)
     }
 
+    /// Place and hash of the last entry of a service's chain.
+    pub fn end(&self, service: &ServiceName) -> Option<(u64, Digest)> {
+        self.tails().get(service).map(|tail| (tail.sequence, tail.head))
+    }
+
     /// Services that have a chain.
     pub fn services(&self) -> Vec<ServiceName> {
         self.tails().keys().cloned().collect()

@@ -17,6 +17,7 @@ use tenon_contract::Settings;
 use toml::Value;
 
 use crate::child::ChildLimits;
+use crate::faults::Planned;
 
 /// The file that is read from the working folder where no other is named.
 pub const FILE: &str = "tenon.toml";
@@ -70,6 +71,8 @@ pub struct Config {
     pub prover: ChildLimits,
     /// Settings of services where a deployment gives none.
     pub services: Settings,
+    /// A fault on purpose, for tests of the built binary.
+    pub fault: Option<Planned>,
 }
 
 /// Tokens, and whether they may be missing.
@@ -165,10 +168,10 @@ impl Raw {
             tls: self.tls()?,
             limits: self.limits()?,
             onnx: OnnxConfig {
-                library: self.path("onnx.library")?,
+                library: self.path("onnxruntime.library")?,
                 cache_folder: environment::cache_folder(),
                 environment_library: environment::variable("ORT_DYLIB_PATH").map(PathBuf::from),
-                allow_environment_library: self.truth("onnx.allow_environment_library")?,
+                allow_environment_library: self.truth("onnxruntime.allow_environment_library")?,
             },
             prover: ChildLimits {
                 memory_bytes: self.bytes("prover.memory_bytes", 64 << 20)?,
@@ -177,9 +180,21 @@ impl Raw {
                 demand_filter: self.truth("prover.demand_filter")?,
             },
             services,
+            fault: None,
         };
         self.check_access(&config)?;
-        Ok(config)
+        Ok(Config { fault: self.fault(&config)?, ..config })
+    }
+
+    /// The fault on purpose. A server that others can reach has none.
+    fn fault(&self, config: &Config) -> Result<Option<Planned>, ConfigError> {
+        let Some(text) = &self.fault else { return Ok(None) };
+        let planned = match config.listen.ip().is_loopback() {
+            true => text.parse().map(Some),
+            false => Err("faults on purpose are for tests: only a server on loopback takes one".to_owned()),
+        };
+        let origin = Origin::Environment(layers::FAULT.to_owned());
+        planned.map_err(|text| ConfigError { key: "fault".to_owned(), origin, text })
     }
 
     fn limits(&self) -> Result<LimitsConfig, ConfigError> {
@@ -394,5 +409,17 @@ mod tests {
         assert!(!check(""));
         assert!(check("insecure = true"));
         assert!(check("[access]\ninfer_token_file = 'infer.token'"));
+    }
+
+    #[test]
+    fn a_fault_on_purpose_is_for_loopback_and_comes_from_the_environment_only() {
+        let check = |environment: &[(&str, &str)]| layered("", environment, &[]).and_then(|raw| raw.check());
+        assert_eq!(check(&[]).unwrap().fault, None);
+        assert!(check(&[("TENON_FAULT", "kill@intent:1")]).unwrap().fault.is_some());
+        let wrong = check(&[("TENON_FAULT", "kill@lunch:1")]).unwrap_err().to_string();
+        assert!(wrong.contains("environment TENON_FAULT") && wrong.contains("no moment `lunch`"), "{wrong}");
+        let beyond = [("TENON_FAULT", "kill@intent:1"), ("TENON_LISTEN", "[::]:80"), ("TENON_INSECURE", "1")];
+        assert!(check(&beyond).unwrap_err().to_string().contains("only a server on loopback"));
+        assert!(layered("fault = 'kill@intent:1'", &[], &[]).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite, Transaction};
 use tenon_contract::admin::ModelView;
 use tenon_contract::{Digest, ModelName, Version, VersionId};
 
@@ -30,21 +31,35 @@ impl Versions for SqliteCatalog {
                 .await
                 .map_err(self.failed(ACTION))?;
         let version = version.numbered(number.unsigned_abs());
-        sqlx::query(
-            "INSERT INTO versions (model, number, digest, registered_at, format, document)
-             VALUES (?, ?, ?, ?, ?, ?)",
-        )
-        .bind(version.id.model.as_str())
-        .bind(number)
-        .bind(version.digest.to_string())
-        .bind(integer(version.registered_at)?)
-        .bind(FORMAT)
-        .bind(document::write(&version))
-        .execute(&mut *transaction)
-        .await
-        .map_err(self.failed(ACTION))?;
+        self.insert(&mut transaction, &version).await?;
         transaction.commit().await.map_err(self.failed(ACTION))?;
         Ok(Registered { version, created: true })
+    }
+
+    async fn restore_version(&self, version: &Version) -> Result<bool, CatalogError> {
+        const ACTION: &str = "restore version";
+        let mut transaction = self.begin().await?;
+        let known: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT number, digest FROM versions WHERE model = ? AND (number = ? OR digest = ?)",
+        )
+        .bind(version.id.model.as_str())
+        .bind(integer(version.id.number)?)
+        .bind(version.digest.to_string())
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(self.failed(ACTION))?;
+        let itself = (integer(version.id.number)?, version.digest.to_string());
+        match known.iter().find(|other| **other != itself) {
+            Some((number, digest)) => {
+                let reason = format!("version {number} of the model is {digest}");
+                return Err(CatalogError::Conflict { what: version.id.to_string(), reason });
+            }
+            None if !known.is_empty() => return Ok(false),
+            None => {}
+        }
+        self.insert(&mut transaction, version).await?;
+        transaction.commit().await.map_err(self.failed(ACTION))?;
+        Ok(true)
     }
 
     async fn version(&self, id: &VersionId) -> Result<Option<Version>, CatalogError> {
@@ -107,6 +122,29 @@ impl Versions for SqliteCatalog {
             })
         };
         rows.iter().map(model).collect()
+    }
+}
+
+impl SqliteCatalog {
+    async fn insert(
+        &self,
+        transaction: &mut Transaction<'_, Sqlite>,
+        version: &Version,
+    ) -> Result<(), CatalogError> {
+        sqlx::query(
+            "INSERT INTO versions (model, number, digest, registered_at, format, document)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(version.id.model.as_str())
+        .bind(integer(version.id.number)?)
+        .bind(version.digest.to_string())
+        .bind(integer(version.registered_at)?)
+        .bind(FORMAT)
+        .bind(document::write(version))
+        .execute(&mut **transaction)
+        .await
+        .map_err(self.failed("write version"))?;
+        Ok(())
     }
 }
 

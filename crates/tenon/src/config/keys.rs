@@ -49,9 +49,9 @@ pub const KEYS: &[Key] = &[
     key("limits.model_memory_bytes", || text("0"), "memory that models may hold together; 0: no limit"),
     key("limits.jobs", || Value::Integer(1), "jobs that run at once"),
     key("limits.waiting_jobs", || Value::Integer(64), "jobs that wait; one more is refused"),
-    key("onnx.library", || text(""), "libonnxruntime.so; none: cache folder, then beside the executable"),
+    key("onnxruntime.library", || text(""), "libonnxruntime.so; none: cache folder, then beside the executable"),
     key(
-        "onnx.allow_environment_library",
+        "onnxruntime.allow_environment_library",
         || Value::Boolean(false),
         "take a library that only the environment names",
     ),

@@ -14,6 +14,9 @@ use super::keys::{KEYS, Key};
 const OF_OTHERS: [&str; 6] =
     ["TENON_CONFIG", "TENON_LOG", "TENON_SERVER", "TENON_TOKEN", "TENON_CA", "TENON_BLESS"];
 
+/// The variable of faults on purpose (`crate::faults`): no key, because nobody but a test shall set it.
+pub(super) const FAULT: &str = "TENON_FAULT";
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -53,13 +56,15 @@ pub struct Raw {
     values: BTreeMap<&'static str, Given>,
     /// Variables of the environment that look like keys and are none.
     ignored: Vec<String>,
+    /// What [`FAULT`] says.
+    pub(super) fault: Option<String>,
 }
 
 impl Raw {
     /// Every key with its default.
     pub fn defaults() -> Self {
         let given = |key: &Key| (key.name, Given { value: (key.default)(), origin: Origin::Default });
-        Self { values: KEYS.iter().map(given).collect(), ignored: Vec::new() }
+        Self { values: KEYS.iter().map(given).collect(), ignored: Vec::new(), fault: None }
     }
 
     /// Lays a `tenon.toml` upon what is there.
@@ -93,6 +98,7 @@ impl Raw {
                 Some(key) => {
                     self.values.insert(key.name, Given { value: toml::Value::String(value), origin });
                 }
+                None if variable == FAULT => self.fault = Some(value),
                 None if OF_OTHERS.contains(&variable.as_str()) => {}
                 None => self.ignored.push(variable),
             }
