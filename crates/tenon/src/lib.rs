@@ -5,4 +5,5 @@ pub mod child;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod faults;
 pub mod runtimes;
