@@ -86,8 +86,8 @@ impl Answers for Single {
 }
 
 /// Tells work that it may stop. Clones share one state.
-#[derive(Clone, Default)]
-pub struct Cancel(Arc<State>);
+#[derive(Clone)]
+pub struct Cancel(Option<Arc<State>>);
 
 type Hook = Box<dyn FnOnce() + Send>;
 
@@ -103,34 +103,48 @@ impl State {
     }
 }
 
+impl Default for Cancel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Cancel {
     /// Not fired.
     pub fn new() -> Self {
-        Self::default()
+        Self(Some(Arc::default()))
     }
 
-    /// Fires; runs the hook that is set.
+    /// For work that runs where its caller waits: nobody is there to fire it, so it costs nothing.
+    pub const fn never() -> Self {
+        Self(None)
+    }
+
+    /// Fires; runs the hook that is set. One that never fires stays as it is.
     pub fn cancel(&self) {
-        self.0.fired.store(true, Ordering::SeqCst);
-        if let Some(hook) = self.0.hook().take() {
+        let Some(state) = &self.0 else { return };
+        state.fired.store(true, Ordering::SeqCst);
+        if let Some(hook) = state.hook().take() {
             hook();
         }
     }
 
     /// Whether it has fired.
     pub fn is_cancelled(&self) -> bool {
-        self.0.fired.load(Ordering::SeqCst)
+        self.0.as_ref().is_some_and(|state| state.fired.load(Ordering::SeqCst))
     }
 
     /// Sets what an engine does to stop a running call; at once where it has fired already. The
     /// hook is taken off when the guard drops.
     pub fn on_cancel(&self, hook: impl FnOnce() + Send + 'static) -> HookGuard<'_> {
-        *self.0.hook() = Some(Box::new(hook));
-        // Fired between the caller's look and ours: run it here, nobody else will.
-        if self.is_cancelled()
-            && let Some(hook) = self.0.hook().take()
-        {
-            hook();
+        if let Some(state) = &self.0 {
+            *state.hook() = Some(Box::new(hook));
+            // Fired between the caller's look and ours: run it here, nobody else will.
+            if self.is_cancelled()
+                && let Some(hook) = state.hook().take()
+            {
+                hook();
+            }
         }
         HookGuard(self)
     }
@@ -147,7 +161,7 @@ pub struct HookGuard<'a>(&'a Cancel);
 
 impl Drop for HookGuard<'_> {
     fn drop(&mut self) {
-        drop(self.0.0.hook().take());
+        drop(self.0.0.as_ref().and_then(|state| state.hook().take()));
     }
 }
 
@@ -172,5 +186,15 @@ mod tests {
         assert_eq!(count.load(Ordering::SeqCst), 1, "fired already");
         cancel.cancel();
         assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_never_fires_keeps_no_hook() {
+        let (cancel, held) = (Cancel::never(), Arc::new(()));
+        let hook = held.clone();
+        let _guard = cancel.on_cancel(move || drop(hook));
+        assert_eq!(Arc::strong_count(&held), 1);
+        cancel.cancel();
+        assert!(!cancel.is_cancelled());
     }
 }

@@ -104,20 +104,19 @@ async fn run(
     execution: &Execution,
 ) -> Result<Vec<Tensor>, Fault> {
     let engine = lease.engine();
-    let cancel = Cancel::new();
     if engine.cost_micros(inputs.rows()) <= execution.in_place_micros {
         let call = Call {
             inputs: &inputs,
             parameters: &parameters,
             deadline: Some(deadline),
-            cancel: &cancel,
+            cancel: &Cancel::never(),
             sequence: None,
         };
         if let Some(result) = engine.pool.run_here(&execution.compute, engine, call) {
             return result.map_err(Fault::from);
         }
     }
-    let (reply, answer) = oneshot::channel();
+    let (cancel, (reply, answer)) = (Cancel::new(), oneshot::channel());
     let work = Work {
         slot: lease.shared_slot(),
         inputs,
