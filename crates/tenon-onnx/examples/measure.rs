@@ -47,7 +47,7 @@ const fn tenon(arena: bool, memory_pattern: bool, threads: usize, spinning: bool
 const ROWS: [(&str, Way); 9] = [
     ("1 thread", tenon(true, true, 1, false)),
     ("1 thread, no pattern", tenon(true, false, 1, false)),
-    ("1 thread, no arena", tenon(false, false, 1, false)),
+    ("1 thread, no arena, no pattern", tenon(false, false, 1, false)),
     ("2 threads", tenon(true, true, 2, false)),
     ("2 threads, spinning", tenon(true, true, 2, true)),
     ("onnxruntime, 1 thread", Way::Bound { threads: 1, spinning: false }),
@@ -78,15 +78,26 @@ fn main() -> Result<()> {
         println!("{}", figures.map(|figure| figure.to_string()).join(" "));
         return Ok(());
     }
-    models.iter().try_for_each(|model| table(library, model))
+    if let [model, word] = models
+        && word == "turns"
+    {
+        return in_turns(library, model);
+    }
+    for model in models {
+        table(library, model)?;
+        Command::new(std::env::current_exe()?).args([library, model, "turns"]).status()?;
+    }
+    Ok(())
 }
 
 fn table(library: &str, model: &str) -> Result<()> {
     let mut rows: [Vec<Figures>; ROWS.len()] = Default::default();
     for _ in 0..ROUNDS {
         for (row, rounds) in rows.iter_mut().enumerate() {
-            let child =
-                Command::new(std::env::current_exe()?).args([library, model, &row.to_string()]).output()?;
+            // Neither way may report to anybody, nor be slowed by it.
+            let mut child = Command::new(std::env::current_exe()?);
+            child.args([library, model, &row.to_string()]).env("ORT_DISABLE_TELEMETRY", "1");
+            let child = child.output()?;
             let text = String::from_utf8(child.stdout)?;
             let figures: Vec<f64> =
                 text.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>()?;
@@ -106,6 +117,39 @@ fn table(library: &str, model: &str) -> Result<()> {
             }
             _ => println!(" | |"),
         }
+    }
+    Ok(())
+}
+
+/// Sessions of every setting in one process, which run by turns: what else the machine does meets all of
+/// them alike. The way to compare times.
+fn in_turns(library: &str, model: &str) -> Result<()> {
+    let library = found(library)?;
+    let bundle = Bundle::open(std::fs::read(model)?.into(), BundleLimits::default())?;
+    let mut sessions = Vec::new();
+    for (name, way) in ROWS {
+        if let Way::Tenon { options, threads, spinning } = way {
+            let load = LoadOptions { threads, spinning, ..LoadOptions::default() };
+            let loaded = OnnxRuntime::start(&library, options)?.load(&bundle, &load)?;
+            sessions.push((name, loaded.session()?, inputs(&*loaded)?, Vec::new()));
+        }
+    }
+    let begin = Instant::now();
+    while begin.elapsed() < RUNNING * 25 {
+        for (_, session, inputs, times) in &mut sessions {
+            // The first two find the caches as another session left them.
+            (0..2).try_for_each(|_| answer(&mut **session, inputs))?;
+            for _ in 0..6 {
+                let start = Instant::now();
+                answer(&mut **session, inputs)?;
+                times.push(start.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+    }
+    println!("\n| by turns | run, us | fastest tenth |\n|---|---|---|");
+    for (name, _, _, mut times) in sessions {
+        times.sort_by(f64::total_cmp);
+        println!("| {name} | {:.1} | {:.1} |", times[times.len() / 2], times[times.len() / 10]);
     }
     Ok(())
 }
