@@ -52,7 +52,7 @@ impl Session for OnnxSession {
         let options = self.runner.options().clone();
         let outputs = {
             let stop = options.clone();
-            // The hook costs about 50 ns, so every call has one: which call will be long is not known.
+            // Every call has the hook: it is one small allocation, and which call will be long is not known.
             let _hook = call.cancel.on_cancel(move || drop(stop.terminate()));
             self.outputs(&call)
         };
