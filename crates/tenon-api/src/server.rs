@@ -36,7 +36,7 @@ use crate::tls::TlsError;
 
 /// What one connection over the limit is told.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-connection: close\r\ncontent-length: 60\r\n\r\n{\"error\":\"the limit of connections is reached (connections)\"}";
+connection: close\r\ncontent-length: 61\r\n\r\n{\"error\":\"the limit of connections is reached (connections)\"}";
 /// Pause after the system gave no connection, for lack of files most likely.
 const NO_CONNECTION: Duration = Duration::from_millis(100);
 
