@@ -214,7 +214,7 @@ async fn a_lost_catalog_is_mended_from_the_node() {
     );
     promotion.reconcile().await.unwrap();
     let served = desk.live().unwrap();
-    assert_eq!(lost.sqlite.services().await.unwrap(), [served.clone()]);
+    assert_eq!(lost.sqlite.services().await.unwrap(), std::slice::from_ref(&served));
     let known = lost.sqlite.versions(&served.version().id.model).await.unwrap();
     assert_eq!(known, [served.version().clone()], "under its own number");
 }

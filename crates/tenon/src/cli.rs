@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::failure::{Failure, Outcome};
-use crate::commands::{bench, deploy, infer, jobs, models, push, receipts, services, swap, undo};
+use crate::commands::{
+    bench, config, deploy, doctor, infer, jobs, models, push, receipts, serve, services, swap, undo,
+};
 
 /// Keep the service, swap the model
 ///
@@ -45,6 +47,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
     Push(push::Args),
     Models(models::Args),
     Deploy(deploy::Args),
@@ -55,11 +58,14 @@ enum Command {
     Infer(infer::Args),
     Bench(bench::Args),
     Jobs(jobs::Args),
+    Doctor(doctor::Args),
+    Config(config::Args),
 }
 
 /// The whole program: reads the command line and runs the command.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
         Command::Push(args) => client(args.json(), push::run(args)),
         Command::Models(args) => client(args.json(), models::run(args)),
         Command::Deploy(args) => client(args.json(), deploy::run(args)),
@@ -70,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Infer(args) => client(args.json(), infer::run(args)),
         Command::Bench(args) => client(args.json(), bench::run(args)),
         Command::Jobs(args) => client(args.json(), jobs::run(args)),
+        Command::Doctor(args) => client(args.json(), doctor::run(args)),
+        Command::Config(args) => client(args.json(), config::run(args)),
     }
 }
 

@@ -22,9 +22,6 @@ use crate::faults::Planned;
 /// The file that is read from the working folder where no other is named.
 pub const FILE: &str = "tenon.toml";
 
-/// Exit code of a program with a wrong configuration (`EX_USAGE`).
-pub const EXIT: u8 = 64;
-
 /// What is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -57,6 +54,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder of everything that is kept.
     pub data: PathBuf,
+    /// Name of this node in receipts.
+    pub node: String,
     /// Further values of `Host` that are answered.
     pub allowed_hosts: Vec<String>,
     /// Who may do what.
@@ -66,11 +65,13 @@ pub struct Config {
     /// Sizes and counts.
     pub limits: LimitsConfig,
     /// Where ONNX Runtime is.
-    pub onnx: OnnxConfig,
+    pub onnxruntime: OnnxruntimeConfig,
     /// What a proving child may use.
     pub prover: ChildLimits,
     /// Settings of services where a deployment gives none.
     pub services: Settings,
+    /// What is logged, and how.
+    pub log: LogConfig,
     /// A fault on purpose, for tests of the built binary.
     pub fault: Option<Planned>,
 }
@@ -114,9 +115,18 @@ pub struct LimitsConfig {
     pub waiting_jobs: u32,
 }
 
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// A level, or targets with levels: `info,tenon_serving=debug`.
+    pub level: String,
+    /// One JSON document a line.
+    pub is_json: bool,
+}
+
 /// Where ONNX Runtime is looked for.
 #[derive(Clone, Debug)]
-pub struct OnnxConfig {
+pub struct OnnxruntimeConfig {
     /// The library, where it is named.
     pub library: Option<PathBuf>,
     /// Tenon's cache folder, in which `cargo xtask onnxruntime` puts it.
@@ -159,6 +169,7 @@ impl Raw {
         let config = Config {
             listen: self.address("listen")?,
             data: self.path("data")?.ok_or_else(|| self.wrong("data", "a folder"))?,
+            node: Some(self.text("node")?.to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(machine),
             allowed_hosts: self.texts("allowed_hosts")?,
             access: AccessConfig {
                 insecure: self.truth("insecure")?,
@@ -167,7 +178,7 @@ impl Raw {
             },
             tls: self.tls()?,
             limits: self.limits()?,
-            onnx: OnnxConfig {
+            onnxruntime: OnnxruntimeConfig {
                 library: self.path("onnxruntime.library")?,
                 cache_folder: environment::cache_folder(),
                 environment_library: environment::variable("ORT_DYLIB_PATH").map(PathBuf::from),
@@ -180,6 +191,14 @@ impl Raw {
                 demand_filter: self.truth("prover.demand_filter")?,
             },
             services,
+            log: LogConfig {
+                level: self.text("log.level")?.to_owned(),
+                is_json: match self.text("log.format")? {
+                    "json" => true,
+                    "text" => false,
+                    _ => return Err(self.wrong("log.format", "`text` or `json`")),
+                },
+            },
             fault: None,
         };
         self.check_access(&config)?;
@@ -234,6 +253,11 @@ impl Raw {
             config.listen
         );
         Err(ConfigError { key: "listen".to_owned(), origin: given.origin.clone(), text })
+    }
+
+    /// What is wrong with a key's value, where only its use shows it.
+    pub fn error(&self, key: &'static str, text: impl Into<String>) -> ConfigError {
+        ConfigError { key: key.to_owned(), origin: self.at(key).origin.clone(), text: text.into() }
     }
 
     fn wrong(&self, key: &'static str, expected: &str) -> ConfigError {
@@ -316,6 +340,12 @@ impl Raw {
     }
 }
 
+/// The name of this machine.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "node".to_owned())
+}
+
 /// Reads `64MiB`, `2 GiB`, `1000`.
 fn read_bytes(text: &str) -> Option<u64> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
@@ -396,8 +426,9 @@ mod tests {
         check("data = ''", "a folder");
         check("x = [", "configure `config`");
         check("listen = '0.0.0.0:80'", "can be reached from other machines");
-        let raw = layered("", &[("TENON_LISTN", "x"), ("TENON_PORT_80_TCP", "x"), ("TENON_TOKEN", "x")], &[])
-            .unwrap();
+        let raw =
+            layered("", &[("TENON_LISTN", "x"), ("TENON_PORT_80_TCP", "x"), ("TENON_TOKEN_FILE", "x")], &[])
+                .unwrap();
         let ignored: Vec<_> = raw.ignored().collect();
         assert_eq!(ignored, [("TENON_LISTN", Some("listen")), ("TENON_PORT_80_TCP", None)]);
     }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    tenon::allocator::give_back_large_blocks();
     let mut arguments = std::env::args().skip(1);
     match (arguments.next(), arguments.next()) {
         // A prover has nothing to do with the command line.

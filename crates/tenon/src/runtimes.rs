@@ -3,27 +3,46 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tenon_contract::admin::RuntimeView;
 use tenon_contract::{Examples, Fault};
 use tenon_onnx::{Library, OnnxRuntime, SearchPath};
 use tenon_runtime::{Bundle, Runtime, Runtimes};
 
-use crate::config::OnnxConfig;
+use crate::config::OnnxruntimeConfig;
 
-/// What the environment must say before a runtime's library is loaded. The builds of ONNX Runtime that
-/// its makers publish report to them over the network from the moment they are loaded, before any call
-/// could forbid it; this variable is what forbids it.
+/// What the environment of a process must say in which a runtime's library is loaded: the builds of ONNX
+/// Runtime that its makers publish report to them as soon as they start, and this forbids it. `tenon-onnx`
+/// sets it too; a child has it before its first thread.
 pub const ENVIRONMENT: [(&str, &str); 1] = [("ORT_DISABLE_TELEMETRY", "1")];
 
-/// Every runtime, in the order in which they are tried.
-pub fn list(onnxruntime: &Result<PathBuf, String>) -> Runtimes {
-    Runtimes::new(vec![onnx(onnxruntime)])
+/// The runtimes, started.
+pub struct Started {
+    /// Every runtime, in the order in which they are tried.
+    pub runtimes: Runtimes,
+    /// What people see of each.
+    pub views: Vec<RuntimeView>,
+    /// The library of ONNX Runtime, for proving children, or why there is none.
+    pub onnxruntime: Result<PathBuf, String>,
+}
+
+/// Starts every runtime. To be called before threads are at work.
+pub fn start(onnxruntime: Result<PathBuf, String>) -> Started {
+    let list = vec![onnx(onnxruntime.clone())];
+    let view = |(runtime, absent): &(Arc<dyn Runtime>, Option<String>)| RuntimeView {
+        build: runtime.build().to_owned(),
+        formats: runtime.formats().to_vec(),
+        absent: absent.clone(),
+    };
+    let views = list.iter().map(view).collect();
+    let runtimes = Runtimes::new(list.into_iter().map(|(runtime, _)| runtime).collect());
+    Started { runtimes, views, onnxruntime }
 }
 
 /// The library of ONNX Runtime, as the configuration says.
 ///
 /// # Errors
 /// It is not there, with every place that was tried and what to do.
-pub fn find_onnxruntime(config: &OnnxConfig) -> Result<PathBuf, String> {
+pub fn find_onnxruntime(config: &OnnxruntimeConfig) -> Result<PathBuf, String> {
     let executable = std::env::current_exe().unwrap_or_default();
     let search = SearchPath {
         config: config.library.clone(),
@@ -46,13 +65,16 @@ pub fn examples(bundle: &Bundle) -> Result<Option<Examples>, Fault> {
     Ok(Some(file.examples))
 }
 
-/// ONNX Runtime, or what stands for it and says what to do.
-fn onnx(found: &Result<PathBuf, String>) -> Arc<dyn Runtime> {
-    let started = found.clone().and_then(|path| {
+/// ONNX Runtime; or what stands for it, and why and what to do.
+fn onnx(found: Result<PathBuf, String>) -> (Arc<dyn Runtime>, Option<String>) {
+    let started = found.and_then(|path| {
         // The path is one that a search gave before; searching for it alone checks the file again.
         let library = Library::find(&SearchPath { config: Some(path), ..SearchPath::default() });
         let library = library.map_err(|absent| absent.to_string())?;
         OnnxRuntime::start(&library, tenon_onnx::Options::default()).map_err(|error| error.to_string())
     });
-    Arc::new(started.unwrap_or_else(OnnxRuntime::absent))
+    match started {
+        Ok(runtime) => (Arc::new(runtime), None),
+        Err(reason) => (Arc::new(OnnxRuntime::absent(reason.clone())), Some(reason)),
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tenon::child::{ChildLimits, ChildProver};
 use tenon::config::Raw;
-use tenon::runtimes;
+use tenon::runtimes::{self, Started};
 use tenon_contract::{Fault, FaultKind, ProofKind};
 use tenon_control::{Finding, Prover as _, Stage};
 use tenon_store::{Options, Store};
@@ -24,7 +24,7 @@ impl Bench {
     /// `None` where ONNX Runtime is not there: `cargo xtask onnxruntime` gets it.
     fn new(limits: ChildLimits) -> Option<Self> {
         let config = Raw::defaults().check().unwrap();
-        let onnxruntime = runtimes::find_onnxruntime(&config.onnx);
+        let onnxruntime = runtimes::find_onnxruntime(&config.onnxruntime);
         if let Err(absent) = &onnxruntime {
             println!("SKIPPED: {}: {absent}", std::thread::current().name().unwrap_or("?"));
             return None;
@@ -32,7 +32,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Options::files(folder.path())).unwrap();
         let program = env!("CARGO_BIN_EXE_tenon").into();
-        let runtimes = runtimes::list(&onnxruntime);
+        let Started { runtimes, onnxruntime, .. } = runtimes::start(onnxruntime);
         Some(Self { _folder: folder, prover: ChildProver { program, store, runtimes, onnxruntime, limits } })
     }
 

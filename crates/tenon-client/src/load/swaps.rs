@@ -103,7 +103,7 @@ pub struct SwapReport {
     pub swaps: usize,
     /// How many of them were undos.
     pub undos: usize,
-    /// What the server said where it refused.
+    /// What the server refused besides requests: swaps, receipts, the way back at the end.
     pub refused: Vec<String>,
     /// What the load recorded.
     pub load: Report,
@@ -181,8 +181,11 @@ pub async fn run(
     serve(client, &trial.service, &trial.from).await?;
     let outcome = measure(client, trial, &target, &questions, parties, news).await;
     // The service goes back to what it served, whatever the trial came to.
-    serve(client, &trial.service, &before.version).await?;
-    outcome
+    let back = serve(client, &trial.service, &before.version).await;
+    outcome.map(|mut report| {
+        report.refused.extend(back.err().map(|error| format!("back to {}: {error}", before.version)));
+        report
+    })
 }
 
 /// Lets the service serve `version`, if it does not.
@@ -251,18 +254,7 @@ async fn measure(
     let judge = Arc::new(Judge::new(Arc::clone(&ledger), known));
     let mut plan = Plan::new(target.clone(), questions.shots(target, &trial.service)?, CAPACITY);
     plan.connections = trial.connections;
-    let (capacity, rate) = match trial.press {
-        Press::Rate(rate) => (None, rate),
-        Press::Share(share) => {
-            news(News::Note(format!("finding the most the server gives: closed loop for {CAPACITY:?}")));
-            let closed = finish(start(plan.clone(), judge.clone())?).await?;
-            if closed.tally.right == 0 {
-                let text = closed.charges.into_values().flatten().next().unwrap_or_default();
-                return Err(ClientError::Local(format!("no right answer even without swaps: {text}")));
-            }
-            (Some(closed.rate), closed.rate * share)
-        }
-    };
+    let (capacity, rate) = pressure(trial, &plan, judge.clone(), news).await?;
     tokio::time::sleep(MARGIN).await;
     news(News::Note(format!(
         "{rate:.0} requests a second, {} swaps, one each {:?}",
@@ -277,12 +269,16 @@ async fn measure(
     let probe = start(probe, Arc::new(AnyAnswer))?;
     let load = start(plan, judge.clone())?;
     tokio::time::sleep(MARGIN).await;
-    let done = exchange(client, trial, &ledger, news).await;
+    let mut done = exchange(client, trial, &ledger, news).await;
     tokio::time::sleep(MARGIN).await;
     load.stop();
     probe.stop();
     let (load, probe) = (finish(load).await?, finish(probe).await?);
-    let receipts = Receipts::of(client, &trial.service).await?;
+    // Without receipts there is still a report to make, and it says so.
+    let receipts = Receipts::of(client, &trial.service).await.unwrap_or_else(|error| {
+        done.refused.push(format!("receipts: {error}"));
+        Receipts::default()
+    });
     let windows: Vec<_> = done.marks.iter().map(|mark| mark.window(&receipts, load.started)).collect();
     Ok(SwapReport {
         service: trial.service.clone(),
@@ -306,6 +302,26 @@ async fn measure(
         memory: Memory::over(&done.memory),
         load,
     })
+}
+
+/// The most that the server gives, where it has to be found, and the rate of the load.
+async fn pressure(
+    trial: &Trial,
+    plan: &Plan,
+    judge: Arc<Judge>,
+    news: &mut dyn FnMut(News),
+) -> Result<(Option<f64>, f64), ClientError> {
+    let share = match trial.press {
+        Press::Rate(rate) => return Ok((None, rate)),
+        Press::Share(share) => share,
+    };
+    news(News::Note(format!("finding the most the server gives: closed loop for {CAPACITY:?}")));
+    let closed = finish(start(plan.clone(), judge)?).await?;
+    if closed.tally.right == 0 {
+        let text = closed.charges.into_values().flatten().next().unwrap_or_default();
+        return Err(ClientError::Local(format!("no right answer even without swaps: {text}")));
+    }
+    Ok((Some(closed.rate), closed.rate * share))
 }
 
 /// Waits for the end of a load without holding up the runtime.

@@ -47,7 +47,7 @@ fn work(task: &Task, voice: &mut Voice) -> Result<Finding, Fault> {
     voice.end_with_the_listener()?;
     let bytes = verified(task)?;
     let notes = enter_cage(task)?;
-    let runtimes = runtimes::list(&task.onnxruntime);
+    let runtimes = runtimes::start(task.onnxruntime.clone()).runtimes;
     let bundle = Bundle::open(bytes, limits::bundle_limits(task.size))?;
     let format = runtimes.recognise(&bundle)?;
     voice.tell(&Word::Recognised { format: format.clone() })?;

@@ -7,6 +7,8 @@ use serde_json::json;
 use tenon_client::ClientError;
 use tenon_contract::{Fault, FaultKind};
 
+use crate::config::ConfigError;
+
 /// The exit codes of all commands; the help of `tenon` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -18,6 +20,8 @@ pub enum Code {
     NotFound = 3,
     /// No server answers there.
     Unreachable = 4,
+    /// The configuration of the server is wrong (`EX_USAGE`).
+    Config = 64,
 }
 
 /// Why a command failed.
@@ -90,6 +94,12 @@ impl fmt::Display for Failure {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
         }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self { code: Code::Config, ..Self::new(error.to_string()) }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The commands, one file each. Those that speak to a server stand on `tenon-client`.
 
 pub mod bench;
+pub mod config;
 pub mod deploy;
+pub mod doctor;
 pub mod failure;
 pub mod infer;
 pub mod jobs;
@@ -11,6 +13,7 @@ pub mod progress;
 pub mod push;
 pub mod receipts;
 pub mod remote;
+pub mod serve;
 pub mod services;
 pub mod swap;
 pub mod undo;

@@ -133,7 +133,7 @@ pub fn unknown_model(error: tenon_client::ClientError) -> Failure {
 
 /// A failure that may be an unknown service.
 pub fn unknown_service(error: tenon_client::ClientError) -> Failure {
-    Failure::from(error).if_not_found("`tenon services` lists what there is")
+    Failure::from(error).if_not_found("`tenon services` and `tenon models` list what there is")
 }
 
 /// The service named, or the only one there is.

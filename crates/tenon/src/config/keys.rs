@@ -24,6 +24,7 @@ fn text(text: &str) -> Value {
 pub const KEYS: &[Key] = &[
     key("listen", || text("127.0.0.1:8080"), "address and port of the one HTTP port"),
     key("data", || text("./tenon-data"), "folder of everything that is kept"),
+    key("node", || text(""), "name of this node in receipts; none: that of the machine"),
     key(
         "allowed_hosts",
         || Value::Array(Vec::new()),
@@ -49,7 +50,13 @@ pub const KEYS: &[Key] = &[
     key("limits.model_memory_bytes", || text("0"), "memory that models may hold together; 0: no limit"),
     key("limits.jobs", || Value::Integer(1), "jobs that run at once"),
     key("limits.waiting_jobs", || Value::Integer(64), "jobs that wait; one more is refused"),
-    key("onnxruntime.library", || text(""), "libonnxruntime.so; none: cache folder, then beside the executable"),
+    key("log.level", || text("info"), "what is logged: error, warn, info, debug, or targets with levels"),
+    key("log.format", || text("text"), "how lines are logged: text or json"),
+    key(
+        "onnxruntime.library",
+        || text(""),
+        "libonnxruntime.so; none: cache folder, then beside the executable",
+    ),
     key(
         "onnxruntime.allow_environment_library",
         || Value::Boolean(false),

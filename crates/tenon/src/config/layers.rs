@@ -12,7 +12,7 @@ use super::keys::{KEYS, Key};
 
 /// Environment variables of the same family that are no keys of the server.
 const OF_OTHERS: [&str; 6] =
-    ["TENON_CONFIG", "TENON_LOG", "TENON_SERVER", "TENON_TOKEN", "TENON_CA", "TENON_BLESS"];
+    ["TENON_CONFIG", "TENON_SERVER", "TENON_TOKEN_FILE", "TENON_CA_FILE", "TENON_BLESS", FAULT];
 
 /// The variable of faults on purpose (`crate::faults`): no key, because nobody but a test shall set it.
 pub(super) const FAULT: &str = "TENON_FAULT";

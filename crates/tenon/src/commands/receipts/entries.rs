@@ -13,7 +13,7 @@ fn what(event: &Event) -> String {
     let took = |value: u64| micros(value as f64);
     match event {
         Event::Intent(intent) => {
-            let reason = intent.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let reason = because(&intent.reason);
             format!(
                 "swap {}: {} -> {}, asked by {}{reason}",
                 intent.swap,
@@ -44,14 +44,19 @@ fn what(event: &Event) -> String {
         Event::Undone(event) => {
             let (from, to) = (one(&event.from), one(&event.to));
             format!(
-                "swap {}: {from} -> {to} within {}, asked by {}",
+                "swap {}: {from} -> {to} within {}, asked by {}{}",
                 event.swap,
                 took(event.published_micros),
-                event.actor
+                event.actor,
+                because(&event.reason)
             )
         }
         Event::Abandoned { swap, reason } => format!("swap {swap} did not happen: {reason}"),
     }
+}
+
+fn because(reason: &Option<String>) -> String {
+    reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 fn named(revision: &Option<RevisionRef>) -> String {
