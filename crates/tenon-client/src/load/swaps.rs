@@ -177,9 +177,12 @@ pub async fn run(
     let signature = contract.ok_or_else(|| {
         ClientError::Local(format!("service {} does not offer `infer` over tensors", trial.service))
     })?;
-    let (questions, parties) = prepare(client, trial, &signature, news).await?;
-    serve(client, &trial.service, &trial.from).await?;
-    let outcome = measure(client, trial, &target, &questions, parties, news).await;
+    let outcome = async {
+        let (questions, parties) = prepare(client, trial, &signature, news).await?;
+        serve(client, &trial.service, &trial.from).await?;
+        measure(client, trial, &target, &questions, parties, news).await
+    };
+    let outcome = outcome.await;
     // The service goes back to what it served, whatever the trial came to.
     let back = serve(client, &trial.service, &before.version).await;
     outcome.map(|mut report| {

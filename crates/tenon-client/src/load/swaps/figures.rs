@@ -46,8 +46,8 @@ pub struct Windows {
 
 impl Windows {
     /// Sorts samples into windows, which are given from the start of the load.
-    pub(crate) fn over(samples: &[Sample], mut windows: Vec<(Duration, Duration)>) -> Self {
-        windows.sort_unstable();
+    pub(crate) fn over(samples: &[Sample], windows: Vec<(Duration, Duration)>) -> Self {
+        let windows = apart(windows);
         let mut inside = Histogram::default();
         let mut gaps = [Histogram::default(), Histogram::default()];
         for sample in samples {
@@ -64,6 +64,19 @@ impl Windows {
         all.add(&odd);
         Self { inside: inside.latency(), gaps: all.latency(), ratio: ratio(&inside, &all), control }
     }
+}
+
+/// The windows in order, those that overlap made one: a long drain may reach into the next swap.
+fn apart(mut windows: Vec<(Duration, Duration)>) -> Vec<(Duration, Duration)> {
+    windows.sort_unstable();
+    windows.dedup_by(|next, kept| {
+        let overlaps = next.0 <= kept.1;
+        if overlaps {
+            kept.1 = kept.1.max(next.1);
+        }
+        overlaps
+    });
+    windows
 }
 
 fn ratio(of: &Histogram, to: &Histogram) -> Option<f64> {
@@ -94,6 +107,13 @@ mod tests {
         assert!(found.ratio.is_some_and(|ratio| (8.9..9.1).contains(&ratio)), "{found:?}");
         assert!(found.control.is_some());
         assert_eq!(Windows::over(&[], vec![]).ratio, None);
+    }
+
+    #[test]
+    fn windows_that_overlap_are_one() {
+        let ms = Duration::from_millis;
+        let windows = vec![(ms(50), ms(60)), (ms(10), ms(40)), (ms(20), ms(30)), (ms(35), ms(45))];
+        assert_eq!(apart(windows), [(ms(10), ms(45)), (ms(50), ms(60))]);
     }
 
     #[test]
