@@ -23,7 +23,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 
 use crate::CatalogError;
 use crate::error::Trouble;
@@ -86,6 +86,9 @@ impl SqliteCatalog {
             .max_connections(options.connections)
             .acquire_timeout(options.wait)
             .test_before_acquire(false)
+            // Where the disk fails, SQLite ends the transaction by itself. sqlx then counts it as open for ever, and
+            // nothing could be written over that connection any more: another one takes its place.
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.connect())
             .await
             .map_err(failed("open file", &place))?;
