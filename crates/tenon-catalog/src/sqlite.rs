@@ -1,6 +1,7 @@
 //! The catalog in one SQLite file.
 //!
-//! WAL with `synchronous = FULL`: readers never wait, and a commit is on the disk when it returns.
+//! A rollback journal with `synchronous = FULL`: a commit is on the disk when it returns. Not WAL: its index is
+//! a mapped file, and where the disk turns read-only under it SQLite dies of SIGBUS, and the server with it.
 //! Transactions that read before they write begin immediately, so that they wait for each other
 //! instead of failing halfway.
 
@@ -58,7 +59,7 @@ impl SqliteOptions {
             .filename(&self.path)
             .create_if_missing(false)
             .page_size(PAGE_BYTES)
-            .journal_mode(SqliteJournalMode::Wal)
+            .journal_mode(SqliteJournalMode::Truncate)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(self.wait)

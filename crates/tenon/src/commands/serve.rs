@@ -96,8 +96,9 @@ fn serve(args: Args) -> Outcome {
         let meant = meant.map(crate::config::variable_of).unwrap_or_default();
         tracing::warn!(variable, meant, "environment variable is no setting and was ignored");
     }
-    let listener = listen(&config)?;
+    // The folder first: two servers on one folder is the worse mistake, and the one to be told of.
     let folder = DataFolder::open(&config.data).map_err(Failure::new)?;
+    let listener = listen(&config)?;
     let tokens = read_tokens(&raw, &config, &folder)?;
     let started = start_runtimes(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,7 +124,7 @@ fn start_runtimes(config: &Config) -> Started {
     started
 }
 
-/// The port, before anything else is touched.
+/// The port, before anything is loaded.
 fn listen(config: &Config) -> Outcome<TcpListener> {
     let address = config.listen;
     let failed = |error: std::io::Error| {
