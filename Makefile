@@ -22,7 +22,7 @@ test: needs onnxruntime check ## check, then run every test there is
 check: needs ## formatting, clippy and rustdoc, all without a warning
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --release --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --release --workspace --no-deps --document-private-items
 
 bench: needs onnxruntime ## measure Tenon beside its peers
 	cargo build --release -p tenon -p tenon-bench

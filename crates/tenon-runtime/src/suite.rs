@@ -9,7 +9,7 @@ use tenon_contract::{Example, Outputs, Parameters, Tolerance};
 
 use crate::{Bundle, Call, Cancel, LoadOptions, Model, RunError, Runtime, Session, Single};
 
-/// Mounts the suite: `runtime_suite!(case)` where `case()` gives a [`checks::Case`](crate::checks::Case).
+/// Mounts the suite: `runtime_suite!(case)` where `case()` gives a [`checks::Case`].
 #[macro_export]
 macro_rules! runtime_suite {
     ($case:expr) => {
