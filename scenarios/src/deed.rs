@@ -100,15 +100,7 @@ impl Deed {
                 let model: ModelName = MODEL.parse().expect("is a name");
                 let source = Source::Bytes(upload.bytes);
                 let digest = client.upload(&source, |_| ()).await?;
-                // A job of the former run may clear the same bytes away between the two calls; whoever is
-                // told so sends them again.
-                let job = match client.push(&model, digest).await {
-                    Err(ClientError::Refused { status: 404, .. }) => {
-                        let digest = client.upload(&source, |_| ()).await?;
-                        client.push(&model, digest).await?
-                    }
-                    pushed => pushed?,
-                };
+                let job = client.push(&model, digest).await?;
                 return Ok(Done::Pushed(client.follow(&job.id, |_| ()).await?));
             }
             Self::Deploy(version) => client.deploy(&service, &wish(version)).await?,
