@@ -4,14 +4,16 @@
 //! summary.
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 
 use crate::house;
 use crate::skips::{self, Skip};
+
+/// Where cargo-nextest writes its report: its store (`.config/nextest.toml`) is told from the workspace's root,
+/// wherever `CARGO_TARGET_DIR` points.
+const REPORT: &str = "target/nextest/default/junit.xml";
 
 /// What a run of tests left to say.
 struct Outcome {
@@ -44,7 +46,7 @@ fn nextest() -> Result<Outcome> {
     let color = if std::io::stderr().is_terminal() { "always" } else { "never" };
     let mut command = Command::new("cargo");
     command.args(["nextest", "run", "--release", "--workspace", "--color", color]);
-    let report = target_directory()?.join("nextest/default/junit.xml");
+    let report = house::root().join(REPORT);
     // What an earlier run left would be read where this one does not come so far.
     let _ = std::fs::remove_file(&report);
 
@@ -107,18 +109,4 @@ fn pass_on(from: impl std::io::Read, mut to: impl Write) -> Result<Vec<String>> 
         line.clear();
     }
     Ok(lines)
-}
-
-fn target_directory() -> Result<PathBuf> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        target_directory: PathBuf,
-    }
-    let output = Command::new("cargo")
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
-        .current_dir(house::root())
-        .output()
-        .context("start cargo")?;
-    let metadata: Metadata = serde_json::from_slice(&output.stdout).context("understand cargo metadata")?;
-    Ok(metadata.target_directory)
 }
