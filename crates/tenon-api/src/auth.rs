@@ -20,6 +20,8 @@ use crate::status::{Style, refusal};
 pub struct Access {
     admin: Key,
     infer: Option<Key>,
+    /// Whoever shows no token, where none is needed.
+    anonymous: Caller,
     hosts: Vec<String>,
     is_loopback: bool,
 }
@@ -46,7 +48,8 @@ impl Access {
     /// Access to a server that listens on loopback only, or beyond it.
     pub fn new(admin_token: &str, is_loopback: bool) -> Self {
         let admin = Key::new(admin_token, Caller::admin("admin"));
-        Self { admin, infer: None, hosts: Vec::new(), is_loopback }
+        let anonymous = Caller::infer("anonymous");
+        Self { admin, infer: None, anonymous, hosts: Vec::new(), is_loopback }
     }
 
     /// Asks a token of everybody who infers.
@@ -76,11 +79,11 @@ impl Access {
     pub(crate) fn permit<A: Scope>(&self, headers: &HeaderMap, action: A) -> Result<Permit<A>, Fault> {
         let is_open = A::is_open(self);
         let Some(value) = headers.get(AUTHORIZATION) else {
-            return if is_open { anonymous(action) } else { Err(no_token::<A>()) };
+            return if is_open { authorize(&self.anonymous, action) } else { Err(no_token::<A>()) };
         };
         match self.caller(value.as_bytes()) {
             Some(caller) => authorize(caller, action),
-            None if is_open => anonymous(action),
+            None if is_open => authorize(&self.anonymous, action),
             None => Err(unknown_token::<A>()),
         }
     }
@@ -94,10 +97,6 @@ impl Access {
         let keys = [Some(&self.admin), self.infer.as_ref()];
         keys.into_iter().flatten().find(|key| key.fits(&shown)).map(|key| &key.caller)
     }
-}
-
-fn anonymous<A: Action>(action: A) -> Result<Permit<A>, Fault> {
-    authorize(&Caller::infer("anonymous"), action)
 }
 
 #[cold]

@@ -85,7 +85,7 @@ where
     let collected = in_time(limits.body_timeout, read(body, &bounds)).await?;
     match packing {
         None => Ok(collected),
-        Some(packing) => packing.unpack(collected.bytes, &bounds).await,
+        Some(packing) => Box::pin(packing.unpack(collected.bytes, &bounds)).await,
     }
 }
 
@@ -116,7 +116,8 @@ where
     if body.is_end_stream() {
         return Ok(Collected { bytes: first, _held: None });
     }
-    gather(body, first, announced as usize, bounds).await
+    // Boxed, as all that is seldom done here, so that the future of the hot path is small.
+    Box::pin(gather(body, first, announced as usize, bounds)).await
 }
 
 /// Puts the pieces of a body behind each other.

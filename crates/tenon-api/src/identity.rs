@@ -4,17 +4,18 @@
 //! number or a digest, and no lock is taken.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use axum::body::Body;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tenon_contract::{Identity, Parameter, Parameters, Response, ServiceName};
+use tenon_contract::{Identity, Parameter, Parameters, RequestId, Response};
 
 use crate::ids;
 
-/// Services that a thread keeps stamps of; beyond that it begins anew.
-const KEPT: usize = 1024;
+/// Stamps that a thread keeps; beyond that it begins anew.
+const KEPT: usize = 64;
 
 const NAMES: [HeaderName; 5] = [
     HeaderName::from_static("tenon-service"),
@@ -25,14 +26,15 @@ const NAMES: [HeaderName; 5] = [
 ];
 
 thread_local! {
-    static STAMPS: RefCell<HashMap<ServiceName, Rc<Stamp>>> = RefCell::default();
+    static STAMPS: RefCell<Vec<Rc<Stamp>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What every answer of one revision in one generation bears.
 pub(crate) struct Stamp {
     identity: Arc<Identity>,
     generation: u64,
-    values: [HeaderValue; 5],
+    /// The headers of an answer in JSON; the id stands for that of the request.
+    headers: HeaderMap,
     /// Number of the version: `model_version` of the protocol.
     pub(crate) number: String,
     /// The identity as parameters of the protocol.
@@ -43,19 +45,21 @@ impl Stamp {
     /// The stamp of an answer.
     pub(crate) fn of(answer: &Response) -> Rc<Self> {
         STAMPS.with_borrow_mut(|stamps| {
-            if let Some(stamp) = stamps.get(&answer.identity.service)
-                && Arc::ptr_eq(&stamp.identity, &answer.identity)
-                && stamp.generation == answer.generation
-            {
+            if let Some(stamp) = stamps.iter().find(|stamp| stamp.is_of(answer)) {
                 return stamp.clone();
             }
             if stamps.len() >= KEPT {
                 stamps.clear();
             }
+            stamps.retain(|stamp| stamp.identity.service != answer.identity.service);
             let stamp = Rc::new(Self::new(answer.identity.clone(), answer.generation));
-            stamps.insert(answer.identity.service.clone(), stamp.clone());
+            stamps.push(stamp.clone());
             stamp
         })
+    }
+
+    fn is_of(&self, answer: &Response) -> bool {
+        Arc::ptr_eq(&self.identity, &answer.identity) && self.generation == answer.generation
     }
 
     fn new(identity: Arc<Identity>, generation: u64) -> Self {
@@ -69,7 +73,9 @@ impl Stamp {
         ];
         // Names, numbers and digests are visible ASCII by their grammar.
         let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"));
-        let values = texts.map(value);
+        let mut headers: HeaderMap = NAMES.into_iter().zip(texts.map(value)).collect();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ids::REQUEST_ID, HeaderValue::from_static("-"));
         let number = |number: u64| i64::try_from(number).map_or(Parameter::Uint(number), Parameter::Int);
         let parameters = Parameters::from([
             ("tenon_revision".to_owned(), number(identity.revision)),
@@ -78,14 +84,16 @@ impl Stamp {
             ("tenon_generation".to_owned(), number(generation)),
         ]);
         let number = identity.version.number.to_string();
-        Self { identity, generation, values, number, parameters }
+        Self { identity, generation, headers, number, parameters }
     }
 
-    /// Writes the identity and the request's id into the headers of the answer.
-    pub(crate) fn put(&self, headers: &mut HeaderMap, answer: &Response) {
-        for (name, value) in NAMES.into_iter().zip(&self.values) {
-            headers.insert(name, value.clone());
-        }
-        headers.insert(ids::REQUEST_ID, ids::header(&answer.id));
+    /// An answer in JSON with these headers: identity, the request's id, content type.
+    pub(crate) fn respond(&self, id: &RequestId, body: Body) -> axum::response::Response {
+        let mut response = axum::response::Response::new(body);
+        // Copied whole: no name is hashed but that of the id.
+        let mut headers = self.headers.clone();
+        headers.insert(ids::REQUEST_ID, ids::header(id));
+        *response.headers_mut() = headers;
+        response
     }
 }

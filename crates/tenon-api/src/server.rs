@@ -37,6 +37,8 @@ use crate::tls::TlsError;
 /// What one connection over the limit is told.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
 connection: close\r\ncontent-length: 61\r\n\r\n{\"error\":\"the limit of connections is reached (connections)\"}";
+/// Headers of a request that hyper allows where it is told nothing.
+const HEADERS_OF_HYPER: usize = 100;
 /// Pause after the system gave no connection, for lack of files most likely.
 const NO_CONNECTION: Duration = Duration::from_millis(100);
 
@@ -96,11 +98,14 @@ struct Server {
 
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
+    if limits.headers != HEADERS_OF_HYPER {
+        // Setting even the same number costs a table on the heap for every request.
+        builder.http1().max_headers(limits.headers);
+    }
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_headers(limits.headers)
         .max_buf_size(limits.header_bytes.max(8 << 10));
     builder
         .http2()
@@ -170,11 +175,13 @@ impl Server {
             let server = self.clone();
             async move { Ok::<_, Infallible>(server.answer(local, request).await) }
         });
+        // A token of its own: looked at with every wake-up, it is shared with no other thread.
+        let ending = self.ending.child_token();
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
-            () = self.ending.cancelled() => {
+            () = ending.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -209,9 +216,13 @@ impl Server {
         {
             return oip_rest::infer(&self.api, target, &parts, body).await;
         }
-        let id = Ids::brought(&parts.headers);
-        let routed = self.router.clone().call(Request::from_parts(parts, Body::new(body))).await;
-        let Ok(mut response) = routed;
+        // Boxed, so that the future of the hot path is small.
+        Box::pin(self.route(Request::from_parts(parts, Body::new(body)))).await
+    }
+
+    async fn route(&self, request: Request<Body>) -> Response {
+        let id = Ids::brought(request.headers());
+        let Ok(mut response) = self.router.clone().call(request).await;
         if let Some(id) = id {
             response.headers_mut().insert(ids::REQUEST_ID, ids::header(&id));
         }

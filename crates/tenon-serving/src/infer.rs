@@ -1,9 +1,10 @@
 //! A request's way through the data plane, as a list.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tenon_contract::{Fault, Inputs, Parameters, Request, Response, Tensor, contract};
+use tenon_contract::{Fault, Inputs, Parameters, Request, RequestId, Response, Tensor, contract};
 use tenon_runtime::{Call, Cancel, RunError};
 use tokio::sync::oneshot;
 
@@ -46,26 +47,35 @@ pub(crate) struct Execution {
     pub(crate) in_place_micros: u64,
 }
 
-async fn answer(
+/// Answers a call. All that needs no waiting is done at once; the future is the rest.
+fn answer(
     lease: Lease,
     request: Request,
     arrived: Instant,
     execution: &Execution,
-) -> Result<Response, Fault> {
-    let result = steps(&lease, request, arrived, execution).await;
-    match &result {
-        Ok(_) => lease.counters().answered(clock::micros_since(arrived)),
-        Err(fault) => lease.counters().faulted(fault.kind),
+) -> impl Future<Output = Result<Response, Fault>> + Send + use<> {
+    let begun = begin(&lease, request, arrived, execution);
+    async move {
+        let result = match begun {
+            Ok(begun) => begun.end(&lease).await,
+            Err(fault) => Err(fault),
+        };
+        match &result {
+            Ok(_) => lease.counters().answered(clock::micros_since(arrived)),
+            Err(fault) => lease.counters().faulted(fault.kind),
+        }
+        result
     }
-    result
 }
 
-async fn steps(
-    lease: &Lease,
-    request: Request,
-    arrived: Instant,
-    execution: &Execution,
-) -> Result<Response, Fault> {
+/// A call that was given to its engine.
+struct Begun {
+    id: RequestId,
+    asked: Vec<Arc<str>>,
+    ran: Ran,
+}
+
+fn begin(lease: &Lease, request: Request, arrived: Instant, execution: &Execution) -> Result<Begun, Fault> {
     if &*request.operation != contract::INFER {
         return Err(unknown_operation(lease, &request.operation));
     }
@@ -73,15 +83,25 @@ async fn steps(
     let inputs = lease.bind(request.inputs)?;
     let longest = Duration::from_millis(lease.slot().revision().settings.timeout_ms);
     let timeout = request.timeout.map_or(longest, |asked| asked.min(longest));
-    let outputs = run(lease, inputs, request.parameters, arrived + timeout, execution).await?;
-    let outputs = lease.keep(outputs, &request.outputs)?;
-    Ok(Response {
-        identity: lease.slot().identity.clone(),
-        generation: lease.generation(),
-        id: request.id,
-        parameters: Parameters::new(),
-        outputs,
-    })
+    let ran = run(lease, inputs, request.parameters, arrived + timeout, execution)?;
+    Ok(Begun { id: request.id, asked: request.outputs, ran })
+}
+
+impl Begun {
+    async fn end(self, lease: &Lease) -> Result<Response, Fault> {
+        let outputs = match self.ran {
+            Ran::Here(outputs) => outputs,
+            // Apart, so that short calls do not carry the room that waiting needs.
+            Ran::Elsewhere(waiting) => Box::pin(waiting.outputs()).await?,
+        };
+        Ok(Response {
+            identity: lease.slot().identity.clone(),
+            generation: lease.generation(),
+            id: self.id,
+            parameters: Parameters::new(),
+            outputs: lease.keep(outputs, &self.asked)?,
+        })
+    }
 }
 
 fn unknown_operation(lease: &Lease, name: &str) -> Fault {
@@ -95,14 +115,22 @@ fn unknown_operation(lease: &Lease, name: &str) -> Fault {
     ))
 }
 
+/// How a call went that was given to an engine.
+enum Ran {
+    /// It is over: it ran where the request is.
+    Here(Vec<Tensor>),
+    /// It waits for a compute thread, or runs there.
+    Elsewhere(Waiting),
+}
+
 /// In place where the proof says that it is short, else on a compute thread.
-async fn run(
+fn run(
     lease: &Lease,
     inputs: Inputs,
     parameters: Parameters,
     deadline: Instant,
     execution: &Execution,
-) -> Result<Vec<Tensor>, Fault> {
+) -> Result<Ran, Fault> {
     let engine = lease.engine();
     if engine.cost_micros(inputs.rows()) <= execution.in_place_micros {
         let call = Call {
@@ -113,7 +141,7 @@ async fn run(
             sequence: None,
         };
         if let Some(result) = engine.pool.run_here(&execution.compute, engine, call) {
-            return result.map_err(Fault::from);
+            return Ok(Ran::Here(result?));
         }
     }
     let (cancel, (reply, answer)) = (Cancel::new(), oneshot::channel());
@@ -134,12 +162,23 @@ async fn run(
             lease.slot().revision().settings.queue
         )));
     }
-    // Dropped when the caller goes away: then nobody waits, and the computation may stop.
-    let _gone = CancelOnDrop(cancel);
-    match tokio::time::timeout_at(deadline.into(), answer).await {
-        Ok(Ok(result)) => result.map_err(Fault::from),
-        Ok(Err(_)) => Err(Fault::internal("the compute thread gave no answer")),
-        Err(_) => Err(RunError::Deadline.into()),
+    Ok(Ran::Elsewhere(Waiting { answer, deadline, _gone: CancelOnDrop(cancel) }))
+}
+
+/// A call that is not over. Dropped when the caller goes away: then the computation may stop.
+struct Waiting {
+    answer: oneshot::Receiver<Result<Vec<Tensor>, RunError>>,
+    deadline: Instant,
+    _gone: CancelOnDrop,
+}
+
+impl Waiting {
+    async fn outputs(self) -> Result<Vec<Tensor>, Fault> {
+        match tokio::time::timeout_at(self.deadline.into(), self.answer).await {
+            Ok(Ok(result)) => result.map_err(Fault::from),
+            Ok(Err(_)) => Err(Fault::internal("the compute thread gave no answer")),
+            Err(_) => Err(RunError::Deadline.into()),
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue};
 use tenon_codec::native;
 use tenon_contract::{Contract, Fault, FaultKind, Parameters, RequestId, Revision, ServiceName};
 use tenon_control::Infer;
@@ -90,10 +90,7 @@ async fn answer(
             Fault::conflict("the service's contract was exchanged; read it and call again")
         }
     })?;
-    let mut response = Response::new(Body::from(document));
-    stamp.put(response.headers_mut(), &answer);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    Ok(stamp.respond(&answer.id, Body::from(document)))
 }
 
 /// The revision that answers now. Holding it does not hold up its drain.

@@ -29,7 +29,6 @@ use crate::parts::Shared;
 use crate::status::{Style, refusal};
 
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// What a path names.
@@ -187,17 +186,12 @@ fn respond(
     };
     let Encoded { json_length, head, payloads } = oip::encode_response(&document, form)?;
     let body = if payloads.is_empty() { Body::from(head) } else { Body::new(Pieces::new(head, payloads)) };
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.reserve(8);
-    stamp.put(headers, answer);
-    match json_length {
-        None => headers.insert(CONTENT_TYPE, JSON),
-        Some(length) => {
-            headers.insert(JSON_LENGTH, HeaderValue::from(length));
-            headers.insert(CONTENT_TYPE, BINARY)
-        }
-    };
+    let mut response = stamp.respond(&answer.id, body);
+    if let Some(length) = json_length {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, BINARY);
+        headers.insert(JSON_LENGTH, HeaderValue::from(length));
+    }
     Ok(response)
 }
 
