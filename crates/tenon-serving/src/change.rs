@@ -227,6 +227,7 @@ impl<'a> Change<'a> {
         let published = self.exchange(slot);
         match self.journal(&published) {
             Ok(head) => {
+                self.node.numbers.top_up(published.generation);
                 self.record(&published);
                 self.published = Some(Publication { head, ..published });
                 Ok(())

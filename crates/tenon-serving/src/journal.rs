@@ -17,6 +17,7 @@ use tenon_contract::receipt::{Chain, Entry, Event, FORMAT};
 use tenon_contract::{Digest, Fault, ServiceName};
 
 use crate::clock;
+use crate::disk::write_whole;
 
 /// Most bytes of a chain file that are read.
 const CHAIN_LIMIT: u64 = 1 << 30;
@@ -243,17 +244,6 @@ fn make_key(folder: &Path, path: &Path) -> io::Result<SigningKey> {
     let public = tenon_contract::receipt::write_key(&key.verifying_key()) + "\n";
     write_whole(folder, &folder.join("receipts.pub"), public.as_bytes(), 0o644)?;
     Ok(key)
-}
-
-/// Writes a file so that it is either not there or whole.
-fn write_whole(folder: &Path, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    let _ = fs::remove_file(&partial);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&partial)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&partial, path)?;
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::generation::{Departure, Generation, Slot};
 use crate::infer::Execution;
 use crate::journal::Journal;
 use crate::loader::Loaders;
+use crate::numbers::Numbers;
 use crate::plan::{Step, plan};
 use crate::pool::Compute;
 use crate::reaper::{self, Leaving};
@@ -94,6 +95,7 @@ pub(crate) struct Inner {
     retiring: AtomicU64,
     in_flight: AtomicU64,
     publishing: Mutex<()>,
+    pub(crate) numbers: Numbers,
     state: Mutex<State>,
     started: Instant,
 }
@@ -115,7 +117,8 @@ impl Node {
         #[allow(clippy::disallowed_methods)]
         let ((departures, departed), (leaving, left)) =
             (crossbeam_channel::unbounded(), crossbeam_channel::unbounded());
-        let generation = chains.values().map(Chain::generation).max().unwrap_or(0);
+        let journalled = chains.values().map(Chain::generation).max().unwrap_or(0);
+        let (numbers, generation) = Numbers::open(&options.folder, journalled)?;
         let execution = Execution {
             compute: Compute::start(options.cores).map_err(failed)?,
             in_place_micros: options.in_place_micros,
@@ -128,6 +131,7 @@ impl Node {
             retiring: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             publishing: Mutex::new(()),
+            numbers,
             state: Mutex::default(),
             started: clock::now(),
             execution,
@@ -341,6 +345,7 @@ impl Inner {
         let turn = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let next = self.cell.load().with(service, slot);
         let number = next.number;
+        self.numbers.cover(number);
         let old = self.cell.swap(Arc::new(next));
         drop(turn);
         (number, old.slots.get(service).cloned())
