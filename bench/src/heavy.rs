@@ -128,5 +128,5 @@ fn served(tenon: &Tenon, service: &ServiceName, input: NamedTensor) -> Result<Se
     let encoded = oip::encode_request(&request, Form::Binary).map_err(|fault| anyhow!(fault.to_string()))?;
     let target = Target::of(tenon.client())?;
     let shot = target.infer(service, encoded)?;
-    Ok(Served { process: tenon.id(), target, shot })
+    Ok(Served::new(tenon.id(), &target, &shot))
 }

@@ -12,6 +12,7 @@
 mod bare;
 mod blocks;
 mod figure;
+mod generator;
 mod heavy;
 mod machine;
 mod noop;

@@ -27,7 +27,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Outcome> {
     is_right(&tenon, &service)?;
     let target = Target::of(tenon.client())?;
     let shot = target.infer(&service, question()?)?;
-    let ours = Served { process: tenon.id(), target, shot };
+    let ours = Served::new(tenon.id(), &target, &shot);
 
     let (first, second) = (Hello::start()?, Hello::start()?);
     let mut arms = [
@@ -69,7 +69,7 @@ impl Hello {
         let client = Client::new(&Options { server: format!("http://{address}"), ..Options::default() })?;
         let target = Target::of(&client)?;
         let shot = target.infer(&hello::SERVICE.parse()?, question()?)?;
-        Ok(Self { served: Served { process: peer.id(), target, shot }, _peer: peer })
+        Ok(Self { served: Served::new(peer.id(), &target, &shot), _peer: peer })
     }
 }
 

@@ -1,37 +1,38 @@
 //! A server under load, seen from outside.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use tenon_client::load::{self, AnyAnswer, Plan, Shot, Target};
+use anyhow::Result;
+use tenon_client::load::{Shot, Target};
 
 use crate::blocks::Block;
-use crate::machine;
+use crate::{generator, machine};
 
 /// A server and what is sent to it.
 pub(crate) struct Served {
-    /// Its process.
-    pub(crate) process: u32,
-    /// Where it listens.
-    pub(crate) target: Target,
-    /// What it is sent.
-    pub(crate) shot: Shot,
+    process: u32,
+    address: SocketAddr,
+    request: Vec<u8>,
 }
 
 impl Served {
+    /// The server of `process` at `target`, which is sent `shot`.
+    pub(crate) fn new(process: u32, target: &Target, shot: &Shot) -> Self {
+        Self { process, address: target.address(), request: shot.wire() }
+    }
+
     /// Keeps `connections` connections busy for so long. The load runs on the cores of this thread.
     ///
     /// # Errors
     /// A request failed: what is not answered is not fast.
     pub(crate) fn block(&self, connections: usize, duration: Duration) -> Result<Block> {
-        let mut plan = Plan::new(self.target.clone(), vec![self.shot.clone()], duration);
-        plan.connections = connections;
         let before = machine::processor_time(self.process)?;
-        let report = load::start(plan, Arc::new(AnyAnswer))?.finish()?;
+        let closed = generator::run(self.address, &self.request, connections, duration)?;
         let used = machine::processor_time(self.process)? - before;
-        ensure!(report.tally.failed() == 0, "requests failed: {:?}", report.charges);
-        let server_us = used.as_secs_f64() * 1e6 / report.tally.right as f64;
-        Ok(Block { rate: report.rate, p99_us: report.latency.p99_us, server_us })
+        let answers = closed.latency.count();
+        let server_us = used.as_secs_f64() * 1e6 / answers as f64;
+        let rate = answers as f64 / closed.elapsed.as_secs_f64();
+        Ok(Block { rate, p99_us: closed.latency.quantile(0.99).as_secs_f64() * 1e6, server_us })
     }
 }

@@ -17,6 +17,7 @@
 mod admin;
 mod auth;
 mod body;
+mod event_loops;
 mod guard;
 mod identity;
 mod ids;

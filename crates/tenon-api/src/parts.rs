@@ -37,6 +37,8 @@ pub struct ApiParts {
     pub access: Access,
     /// Named limits.
     pub limits: Limits,
+    /// Threads that drive connections: as many as cores.
+    pub event_loops: usize,
     /// Certificate and key; none is plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Version of Tenon.

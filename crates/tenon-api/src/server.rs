@@ -18,20 +18,23 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tenon_contract::Fault;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tower::Service as _;
 
+use crate::event_loops::EventLoops;
 use crate::guard;
 use crate::ids::{self, Ids};
 use crate::infer::oip_rest::{self, Target};
 use crate::parts::{Api, ApiParts, Limits, Shared};
 use crate::router::router;
-use crate::status::{Style, refusal_with};
+use crate::status::{Style, refusal, refusal_with};
 use crate::tls::TlsError;
 
 /// What one connection over the limit is told.
@@ -53,7 +56,8 @@ pub enum ServeError {
     Listen(#[from] std::io::Error),
 }
 
-/// Serves on `listener` until `shutdown`, and then until requests under way have ended.
+/// Serves on `listener` until `shutdown`, and then until requests under way have ended. Needs the multi-threaded runtime
+/// of tokio.
 ///
 /// # Errors
 /// It could not begin. What goes wrong later ends a connection, not the server.
@@ -64,6 +68,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let tls = parts.tls.as_ref().map(|files| files.acceptor()).transpose()?;
     let address = listener.local_addr()?;
+    let loops = EventLoops::start(parts.event_loops)?;
     let api = Arc::new(Api::new(parts));
     let server = Arc::new(Server {
         router: router(api.clone()),
@@ -72,17 +77,17 @@ pub async fn serve(
         ending: CancellationToken::new(),
         tls,
         api,
+        main: Handle::current(),
     });
     tracing::info!(%address, tls = server.tls.is_some(), "listening");
-    let mut connections = JoinSet::new();
     {
         let mut shutdown = pin!(shutdown);
         tokio::select! {
-            () = server.accept(&listener, &mut connections) => {}
+            () = server.accept(&listener, &loops) => {}
             () = &mut shutdown => {}
         }
     }
-    server.end(listener, connections).await;
+    server.end(listener, loops).await;
     Ok(())
 }
 
@@ -94,6 +99,8 @@ struct Server {
     places: Arc<Semaphore>,
     /// Set when connections are to end after the request under way.
     ending: CancellationToken,
+    /// Where everything runs that is not inference.
+    main: Handle,
 }
 
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
@@ -119,7 +126,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
 
 impl Server {
     /// Takes connections, without end.
-    async fn accept(self: &Arc<Self>, listener: &TcpListener, connections: &mut JoinSet<()>) {
+    async fn accept(self: &Arc<Self>, listener: &TcpListener, loops: &EventLoops) {
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -130,10 +137,10 @@ impl Server {
                     continue;
                 }
             };
-            while connections.try_join_next().is_some() {}
             match self.places.clone().try_acquire_owned() {
                 Ok(place) => {
-                    connections.spawn(self.clone().connection(stream, place));
+                    let server = self.clone();
+                    loops.give(stream, move |stream| server.connection(stream, place));
                 }
                 Err(_) => self.turn_away(&stream),
             }
@@ -192,7 +199,7 @@ impl Server {
     }
 
     /// Answers one request: the guard, then the hot path of inference or the router.
-    async fn answer(&self, local: IpAddr, request: Request<Incoming>) -> Response {
+    async fn answer(self: &Arc<Self>, local: IpAddr, request: Request<Incoming>) -> Response {
         let line = Line::begin(&request);
         let mut response = match guard::check(&self.api.access, local, &request) {
             Err(away) => refusal_with(away.status, &away.fault, Style::of(request.uri().path())),
@@ -209,15 +216,33 @@ impl Server {
     }
 
     /// Requests for raw tensors go past the router, which boxes what it passes on.
-    async fn pass(&self, request: Request<Incoming>) -> Response {
+    async fn pass(self: &Arc<Self>, request: Request<Incoming>) -> Response {
         let (parts, body) = request.into_parts();
         if parts.method == Method::POST
             && let Some(target) = Target::of(parts.uri.path())
         {
             return oip_rest::infer(&self.api, target, &parts, body).await;
         }
+        let is_inference = is_inference(parts.uri.path());
+        let request = Request::from_parts(parts, Body::new(body));
         // Boxed, so that the future of the hot path is small.
-        Box::pin(self.route(Request::from_parts(parts, Body::new(body)))).await
+        if is_inference { Box::pin(self.route(request)).await } else { Box::pin(self.aside(request)).await }
+    }
+
+    /// Routes off the event loop, so that the work of the administration holds up no inference.
+    async fn aside(self: &Arc<Self>, request: Request<Body>) -> Response {
+        let server = self.clone();
+        let work = self.main.spawn(async move { server.route(request).await });
+        match AbortOnDropHandle::new(work).await {
+            Ok(response) => response,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => {
+                    let fault = Fault::unavailable("the server is shutting down");
+                    refusal(&fault, Style::Admin)
+                }
+            },
+        }
     }
 
     async fn route(&self, request: Request<Body>) -> Response {
@@ -230,20 +255,24 @@ impl Server {
     }
 
     /// The end, in order.
-    async fn end(self: Arc<Self>, listener: TcpListener, mut connections: JoinSet<()>) {
+    async fn end(self: Arc<Self>, listener: TcpListener, loops: EventLoops) {
         let Limits { shutdown_notice: notice, shutdown_drain: drain, .. } = self.api.limits;
         tracing::info!(?notice, ?drain, "shutting down");
         self.api.stopping.cancel();
         // Balancers that saw readiness fail may still send for a while.
-        let _ = tokio::time::timeout(notice, self.accept(&listener, &mut connections)).await;
+        let _ = tokio::time::timeout(notice, self.accept(&listener, &loops)).await;
         drop(listener);
         self.ending.cancel();
-        let all = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(drain, all).await.is_err() {
-            tracing::warn!(connections = connections.len(), "requests cut off: they did not end in time");
-            connections.shutdown().await;
+        let connections = loops.ended(drain).await;
+        if connections > 0 {
+            tracing::warn!(connections, "requests cut off: they did not end in time");
         }
     }
+}
+
+/// Whether a path may be answered on the event loop: what only infers or tells what is served.
+fn is_inference(path: &str) -> bool {
+    path.starts_with("/services/") || path.starts_with("/v2") && !path.starts_with("/v2/repository")
 }
 
 /// Whether a connection was gone before it was taken.

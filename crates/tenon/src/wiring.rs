@@ -137,6 +137,7 @@ impl House {
                 shutdown_drain: SHUTDOWN_DRAIN,
                 ..tenon_api::Limits::default()
             },
+            event_loops: cores(&self.config),
             tls,
             tenon: env!("CARGO_PKG_VERSION").to_owned(),
             runtimes: self.views.clone(),

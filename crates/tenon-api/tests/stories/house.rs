@@ -96,6 +96,7 @@ impl House {
             examples: |bytes| Ok(Bundle::open(bytes, BundleLimits::default())?.examples().cloned()),
             access: setup.access,
             limits: setup.limits,
+            event_loops: 2,
             tls: setup.tls,
             tenon: "0.0.0".to_owned(),
             runtimes: vec![RuntimeView { build: "toy 1".to_owned(), formats: Vec::new(), absent: None }],

@@ -92,6 +92,11 @@ impl Target {
         Ok(Self { address, headers })
     }
 
+    /// The server's address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A request for raw tensors.
     ///
     /// # Errors
@@ -130,6 +135,19 @@ fn header(text: &str) -> Result<HeaderValue, ClientError> {
 }
 
 impl Shot {
+    /// The request as HTTP/1.1 puts it on the wire.
+    pub fn wire(&self) -> Vec<u8> {
+        let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.uri).into_bytes();
+        for (name, value) in &self.headers {
+            for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                bytes.extend_from_slice(piece);
+            }
+        }
+        bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", self.body.len()).as_bytes());
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+
     fn request(&self) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();

@@ -25,6 +25,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use connection::{Answer, Shot, Target};
+pub use histogram::Histogram;
 pub use pace::Pace;
 pub use report::{Report, Tally};
 pub use run::{Load, Plan, start};
