@@ -81,7 +81,7 @@ fn side_by_side(setting: &Setting, cores: Cores, outcome: &mut Outcome) -> Resul
     let model = setting.model(MODEL).map_err(anyhow::Error::msg)?;
     let tenon = cores.for_server(|| Tenon::start(&setting.binary))?;
     let service: ServiceName = "detector".parse()?;
-    tenon.deploy(&service, &tenon.push("detector", &model)?)?;
+    tenon.deploy(&service, &tenon.push("detector", &model)?, None)?;
     let input = input(&tenon, &service)?;
 
     let bare = Bare::new(&setting.library, &model, &input.tensor)?;

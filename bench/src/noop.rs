@@ -23,7 +23,7 @@ const VALUES: usize = 20;
 pub(crate) fn measure(setting: &Setting) -> Result<Outcome> {
     let service: ServiceName = "identity".parse()?;
     let tenon = Tenon::start(&setting.binary)?;
-    tenon.deploy(&service, &tenon.push("identity", &setting.fixture("onnx/identity.onnx"))?)?;
+    tenon.deploy(&service, &tenon.push("identity", &setting.fixture("onnx/identity.onnx"))?, None)?;
     is_right(&tenon, &service)?;
     let target = Target::of(tenon.client())?;
     let shot = target.infer(&service, question()?)?;

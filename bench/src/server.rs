@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tenon_client::{Client, ClientError, Options, Source, bundle};
 use tenon_contract::admin::SwapRequest;
-use tenon_contract::{ServiceName, VersionId};
+use tenon_contract::{ServiceName, Settings, VersionId};
 use tokio::runtime::Runtime;
 
 /// How long a start, a push or an end may take.
@@ -114,9 +114,14 @@ impl Tenon {
     ///
     /// # Errors
     /// It is refused.
-    pub(crate) fn deploy(&self, service: &ServiceName, version: &VersionId) -> Result<()> {
+    pub(crate) fn deploy(
+        &self,
+        service: &ServiceName,
+        version: &VersionId,
+        settings: Option<Settings>,
+    ) -> Result<()> {
         let (version, reason) = (version.clone(), Some("bench".to_owned()));
-        let wish = SwapRequest { version, settings: None, breaking: None, dry_run: false, reason };
+        let wish = SwapRequest { version, settings, breaking: None, dry_run: false, reason };
         self.ask(async |client| client.deploy(service, &wish).await).map(drop)
     }
 

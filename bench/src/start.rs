@@ -41,7 +41,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Outcome> {
     let service: ServiceName = "digits".parse()?;
     let bundle = setting.fixture("digits/v1");
     let mut tenon = Tenon::start(&setting.binary)?;
-    tenon.deploy(&service, &tenon.push("digits", &bundle)?)?;
+    tenon.deploy(&service, &tenon.push("digits", &bundle)?, None)?;
     let input = Tensor::from_values(vec![1, 64], vec![0.5f32; 64])?;
     let asked = request(tenon.address(), &service, input.clone())?;
     let model = bundle.join("model.onnx");

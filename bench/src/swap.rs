@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tenon_client::load::swaps::{self, Press, SwapReport, Trial};
-use tenon_contract::{ServiceName, VersionId};
+use tenon_contract::{ServiceName, Settings, VersionId};
 
 use crate::figure::{Bar, Figure, Outcome, Unit};
 use crate::machine;
@@ -18,6 +18,31 @@ const EVERY: Duration = Duration::from_millis(250);
 const QUESTIONS: usize = 64;
 /// Undos that a 99th percentile needs.
 const UNDOS: usize = 200;
+
+/// How a swap finds the version it goes to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Finds {
+    /// Nothing of it in memory: each swap reads, loads and proves it beside the load.
+    OnDisk,
+    /// Warm, as the previous revision within its undo window; each fourth exchange is an undo.
+    Warm,
+}
+
+impl Finds {
+    fn settings(self) -> Settings {
+        match self {
+            Self::OnDisk => Settings { undo_window_s: 0, ..Settings::default() },
+            Self::Warm => Settings::default(),
+        }
+    }
+
+    fn told(self) -> &'static str {
+        match self {
+            Self::OnDisk => "loading",
+            Self::Warm => "warm",
+        }
+    }
+}
 
 /// Two versions that are exchanged.
 struct Pair {
@@ -50,12 +75,14 @@ fn try_pair(setting: &Setting, pair: &Pair, outcome: &mut Outcome) -> Result<()>
     let tenon = Tenon::start(&setting.binary)?;
     let from = tenon.push(pair.service, &pair.from)?;
     let to = tenon.push(pair.service, &pair.to)?;
-    tenon.deploy(&service, &from)?;
-    for connections in CONNECTIONS {
-        machine::rest(setting.effort.rest, setting.effort.patience)?;
-        let trial = trial(&service, (&from, &to), connections, setting.swaps);
-        let report = tenon.ask(async |client| swaps::run(client, &trial, &mut |_| {}).await)?;
-        tell(pair.service, &report, outcome);
+    for finds in [Finds::OnDisk, Finds::Warm] {
+        tenon.deploy(&service, &from, Some(finds.settings()))?;
+        for connections in CONNECTIONS {
+            machine::rest(setting.effort.rest, setting.effort.patience)?;
+            let trial = trial(&service, (&from, &to), connections, setting.swaps, finds);
+            let report = tenon.ask(async |client| swaps::run(client, &trial, &mut |_| {}).await)?;
+            tell(&format!("{}, {}", pair.service, finds.told()), &report, outcome);
+        }
     }
     Ok(())
 }
@@ -65,6 +92,7 @@ fn trial(
     (from, to): (&VersionId, &VersionId),
     connections: usize,
     swaps: u64,
+    finds: Finds,
 ) -> Trial {
     Trial {
         service: service.clone(),
@@ -76,7 +104,7 @@ fn trial(
         press: Press::Share(SHARE),
         questions: QUESTIONS,
         form: None,
-        undo: true,
+        undo: finds == Finds::Warm,
     }
 }
 

@@ -7,12 +7,19 @@
 
 #![allow(unsafe_code)]
 
-/// Blocks from this size on go back to the system when they are freed.
-const OWN_MAPPING: libc::c_int = 256 << 10;
+/// Blocks from this size on go back to the system when they are freed. Bodies of requests with a picture or two in them stay
+/// below it: a mapping of their own would cost each request a fault a page.
+const OWN_MAPPING: libc::c_int = 1 << 20;
+
+/// What an arena keeps at its end instead of giving it back with every free.
+const KEPT: libc::c_int = 4 << 20;
 
 /// Holds the size. Called once, before there are threads.
 pub fn give_back_large_blocks() {
-    // SAFETY: `mallopt` takes two numbers and changes the allocator's own settings; no other thread exists.
+    // SAFETY: `mallopt` takes two numbers each time and changes the allocator's own settings; no other thread exists.
     // Where it refuses, memory goes back later than it could, and nothing else.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_MAPPING) };
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_MAPPING);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+    }
 }

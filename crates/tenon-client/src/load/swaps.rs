@@ -10,7 +10,6 @@ use tenon_codec::oip::Form;
 use tenon_contract::admin::{SwapRequest, Swapped};
 use tenon_contract::{Examples, ServiceName, Signature, VersionId};
 
-use super::AnyAnswer;
 use super::connection::Target;
 use super::judge::Judge;
 use super::ledger::Ledger;
@@ -18,6 +17,7 @@ use super::pace::Pace;
 use super::questions::{Known, Origin, Questions, wide};
 use super::report::Report;
 use super::run::{Load, Plan, start};
+use super::{AnyAnswer, Referee};
 use crate::{Client, ClientError};
 
 mod figures;
@@ -257,7 +257,7 @@ async fn measure(
     let judge = Arc::new(Judge::new(Arc::clone(&ledger), known));
     let mut plan = Plan::new(target.clone(), questions.shots(target, &trial.service)?, CAPACITY);
     plan.connections = trial.connections;
-    let (capacity, rate) = pressure(trial, &plan, judge.clone(), news).await?;
+    let (capacity, rate) = pressure(client, trial, &plan, &judge, news).await?;
     tokio::time::sleep(MARGIN).await;
     news(News::Note(format!(
         "{rate:.0} requests a second, {} swaps, one each {:?}",
@@ -308,23 +308,34 @@ async fn measure(
 }
 
 /// The most that the server gives, where it has to be found, and the rate of the load.
+/// The most that the server gives with the slower of the two versions, and the rate to keep up: what is too much for one
+/// of them would measure its queue and not the swap.
 async fn pressure(
+    client: &Client,
     trial: &Trial,
     plan: &Plan,
-    judge: Arc<Judge>,
+    judge: &Arc<Judge>,
     news: &mut dyn FnMut(News),
 ) -> Result<(Option<f64>, f64), ClientError> {
     let share = match trial.press {
         Press::Rate(rate) => return Ok((None, rate)),
         Press::Share(share) => share,
     };
-    news(News::Note(format!("finding the most the server gives: closed loop for {CAPACITY:?}")));
-    let closed = finish(start(plan.clone(), judge)?).await?;
-    if closed.tally.right == 0 {
-        let text = closed.charges.into_values().flatten().next().unwrap_or_default();
-        return Err(ClientError::Local(format!("no right answer even without swaps: {text}")));
+    let mut least = f64::INFINITY;
+    // The judge begins with `from`; what the other gives is only counted.
+    let referees: [(_, Arc<dyn Referee>); 2] =
+        [(&trial.to, Arc::new(AnyAnswer)), (&trial.from, Arc::clone(judge) as Arc<dyn Referee>)];
+    for (version, referee) in referees {
+        news(News::Note(format!("finding the most {version} gives: closed loop for {CAPACITY:?}")));
+        serve(client, &trial.service, version).await?;
+        let closed = finish(start(plan.clone(), referee)?).await?;
+        if closed.tally.right == 0 {
+            let text = closed.charges.into_values().flatten().next().unwrap_or_default();
+            return Err(ClientError::Local(format!("no right answer even without swaps: {text}")));
+        }
+        least = least.min(closed.rate);
     }
-    Ok((Some(closed.rate), closed.rate * share))
+    Ok((Some(least), least * share))
 }
 
 /// Waits for the end of a load without holding up the runtime.
@@ -364,7 +375,8 @@ async fn exchange(client: &Client, trial: &Trial, ledger: &Ledger, news: &mut dy
         let (target, version) = if swap % 2 == 0 { (1, &trial.to) } else { (0, &trial.from) };
         // Always at the same point of the cycle, so that figures can be compared.
         if target == 1 && swap / 2 % sample_each == 0 {
-            done.memory.extend(Held::ask(client).await.map(|held| (swap, held)));
+            let held = Held::settled(client, &done.memory).await;
+            done.memory.extend(held.map(|held| (swap, held)));
         }
         let is_undo = trial.undo && swap % 4 == 3;
         let number = ledger.issue(target);
@@ -390,7 +402,8 @@ async fn exchange(client: &Client, trial: &Trial, ledger: &Ledger, news: &mut dy
     }
     tokio::time::sleep(trial.every).await;
     if trial.swaps.is_multiple_of(2) {
-        done.memory.extend(Held::ask(client).await.map(|held| (trial.swaps, held)));
+        let held = Held::settled(client, &done.memory).await;
+        done.memory.extend(held.map(|held| (trial.swaps, held)));
     }
     done
 }

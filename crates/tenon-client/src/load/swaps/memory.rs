@@ -1,9 +1,16 @@
 //! Memory of the server over a run, as its metrics tell.
 
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 
 use crate::Client;
 use crate::load::statistics::theil_sen;
+
+/// How long the server may take to give back what a swap replaced.
+const SETTLING: Duration = Duration::from_secs(5);
+/// Pause before asking again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Memory at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -31,6 +38,23 @@ impl Held {
     /// Asks the server; nothing where it does not tell.
     pub(super) async fn ask(client: &Client) -> Option<Self> {
         client.metrics().await.ok().map(|text| Self::read(&text))
+    }
+
+    /// Asks once what the last swap left behind is gone: drained requests and a retired version hold their memory a
+    /// little longer. `samples` are those before, of which the second is what the others are compared with.
+    pub(super) async fn settled(client: &Client, samples: &[(u64, Self)]) -> Option<Self> {
+        let Some((_, usual)) = samples.get(1) else {
+            tokio::time::sleep(SETTLING).await;
+            return Self::ask(client).await;
+        };
+        let until = Instant::now() + SETTLING;
+        loop {
+            let held = Self::ask(client).await;
+            if held.is_none_or(|held| held.models == usual.models) || Instant::now() > until {
+                return held;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     fn read(metrics: &str) -> Self {
