@@ -28,6 +28,10 @@ pub struct Operation {
     pub input: Message,
     /// What the caller gets.
     pub output: Message,
+    /// The messages as tensors, where they are more than tensors: what the Open Inference Protocol shows
+    /// of the operation, and what is computed behind it. Of `infer` the messages themselves are tensors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<Signature>,
 }
 
 /// A named group of fields.
@@ -101,15 +105,12 @@ pub enum Kind {
 impl Contract {
     /// The contract of a bare model: `infer` over its tensors.
     pub fn of_signature(signature: &Signature) -> Self {
-        let message = |name: &str, specs: &[TensorSpec]| Message {
-            name: name.into(),
-            fields: specs.iter().zip(1..).map(|(spec, number)| Field::tensor(spec, number)).collect(),
-        };
         Self {
             operations: vec![Operation {
                 name: INFER.into(),
-                input: message("InferRequest", &signature.inputs),
-                output: message("InferResponse", &signature.outputs),
+                input: Message::of_tensors("InferRequest", &signature.inputs),
+                output: Message::of_tensors("InferResponse", &signature.outputs),
+                view: None,
             }],
         }
     }
@@ -119,14 +120,29 @@ impl Contract {
         self.operations.iter().find(|operation| &*operation.name == name)
     }
 
-    /// The tensor view of `infer`, where every field of it is a tensor.
+    /// The tensor view: that of `infer`, where every field of it is a tensor, else that of the first
+    /// operation which has one.
     pub fn tensors(&self) -> Option<Signature> {
-        let infer = self.operation(INFER)?;
+        let Some(infer) = self.operation(INFER) else {
+            return self.operations.iter().find_map(|operation| operation.view.clone());
+        };
         Some(Signature { inputs: infer.input.tensors()?, outputs: infer.output.tensors()? })
+    }
+
+    /// Whether a request for the operation `name` may come as tensors: `infer`, by which the Open Inference
+    /// Protocol asks for the tensor view whatever its operation is called, and what has a view.
+    pub fn takes_tensors(&self, name: &str) -> bool {
+        name == INFER || self.operation(name).is_some_and(|operation| operation.view.is_some())
     }
 }
 
 impl Message {
+    /// A message whose fields are tensors, numbered from 1.
+    pub fn of_tensors(name: &str, specs: &[TensorSpec]) -> Self {
+        let fields = specs.iter().zip(1..).map(|(spec, number)| Field::tensor(spec, number)).collect();
+        Self { name: name.into(), fields }
+    }
+
     /// The field of that name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| &*field.name == name)

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{Contract, Field, Kind, Message, Occurs};
-use crate::signature::Dim;
+use crate::signature::{Dim, Signature, TensorSpec};
 
 /// How much a difference matters to callers of the service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,6 +71,7 @@ impl Difference {
                 Some(offer) => {
                     difference.message(&format!("{name}.input"), Way::In, &operation.input, &offer.input);
                     difference.message(&format!("{name}.output"), Way::Out, &operation.output, &offer.output);
+                    difference.view(name, operation.view.as_ref(), offer.view.as_ref());
                 }
             }
         }
@@ -88,6 +89,24 @@ impl Difference {
     fn push(&mut self, path: &str, severity: Severity, text: impl Into<String>) {
         self.severity = self.severity.max(severity);
         self.changes.push(Change { path: path.to_owned(), severity, text: text.into() });
+    }
+
+    /// The tensor view of an operation, compared like messages of tensors.
+    fn view(&mut self, name: &str, promised: Option<&Signature>, offered: Option<&Signature>) {
+        match (promised, offered) {
+            (Some(promised), Some(offered)) => {
+                let message = |specs: &[TensorSpec]| Message::of_tensors("view", specs);
+                for (part, way, was, is) in [
+                    ("input", Way::In, &promised.inputs, &offered.inputs),
+                    ("output", Way::Out, &promised.outputs, &offered.outputs),
+                ] {
+                    self.message(&format!("{name}.view.{part}"), way, &message(was), &message(is));
+                }
+            }
+            (Some(_), None) => self.push(name, Severity::Breaking, "tensor view is not offered"),
+            (None, Some(_)) => self.push(name, Severity::Compatible, "tensor view is offered in addition"),
+            (None, None) => {}
+        }
     }
 
     fn message(&mut self, path: &str, way: Way, promised: &Message, offered: &Message) {
@@ -197,7 +216,7 @@ fn noun(kind: &Kind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Datatype, Signature, TensorSpec};
+    use crate::Datatype;
 
     fn contract(inputs: &[(&str, Datatype, &[i64])], outputs: &[(&str, Datatype, &[i64])]) -> Contract {
         let specs = |specs: &[(&str, Datatype, &[i64])]| {
