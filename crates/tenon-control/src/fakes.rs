@@ -123,7 +123,7 @@ impl Prover for ToyProver {
         step(&self.faults)?;
         let signature = model.signature().clone();
         let proof = Proof {
-            key: self.key(digest, &format).unwrap(),
+            key: self.keys(digest, &format).remove(0),
             kind: ProofKind::Synthetic,
             examples: 3,
             rows_independent: Some(true),
@@ -138,9 +138,9 @@ impl Prover for ToyProver {
         Ok(Finding { format, contract, signature, proof, about: bundle.about() })
     }
 
-    fn key(&self, artifact: Digest, _format: &Format) -> Option<ProofKey> {
+    fn keys(&self, artifact: Digest, _format: &Format) -> Vec<ProofKey> {
         let processor = self.processor.lock().unwrap().clone();
-        Some(ProofKey { artifact, runtime: self.toy.build().to_owned(), processor })
+        vec![ProofKey { artifact, runtime: self.toy.build().to_owned(), processor }]
     }
 }
 

@@ -203,10 +203,12 @@ impl Inner {
 
     async fn proven_before(&self, digest: &Digest) -> Result<Option<Finding>, Fault> {
         for twin in self.versions_of(digest).await? {
-            let Some(key) = self.prover.key(*digest, &twin.format) else { continue };
-            if let Some(proof) = self.catalog.proof(&key).await? {
-                let Version { format, signature, contract, about, .. } = twin;
-                return Ok(Some(Finding { format, signature, contract, proof, about }));
+            // The bytes say how they are read: at most one of the keys has been proven.
+            for key in self.prover.keys(*digest, &twin.format) {
+                if let Some(proof) = self.catalog.proof(&key).await? {
+                    let Version { format, signature, contract, about, .. } = twin;
+                    return Ok(Some(Finding { format, signature, contract, proof, about }));
+                }
             }
         }
         Ok(None)

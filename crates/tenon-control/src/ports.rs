@@ -93,9 +93,9 @@ pub trait Prover: Send + Sync {
     /// (`Unavailable`, `Internal`).
     async fn prove(&self, digest: Digest, size: u64, stages: mpsc::Sender<Stage>) -> Result<Finding, Fault>;
 
-    /// The key under which a proof of `artifact` would be made here and now; `None` where no runtime
-    /// reads `format`.
-    fn key(&self, artifact: Digest, format: &Format) -> Option<ProofKey>;
+    /// The keys under which a proof of `artifact` may be made here and now, one for each way in which its
+    /// bundle can be read; none where no runtime reads `format`.
+    fn keys(&self, artifact: Digest, format: &Format) -> Vec<ProofKey>;
 }
 
 /// The time of day.

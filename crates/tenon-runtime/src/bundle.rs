@@ -76,7 +76,7 @@ impl From<BundleError> for Fault {
 }
 
 /// What `model.toml` says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Format of the manifest; 1.
@@ -98,6 +98,9 @@ pub struct Manifest {
     /// One line about the version.
     #[serde(default)]
     pub description: Option<String>,
+    /// What stands before and behind the model; `kind` says which adapter reads the rest of the table.
+    #[serde(default)]
+    pub adapter: Option<toml::Table>,
 }
 
 /// A verified upload, opened.
@@ -311,6 +314,7 @@ mod tests {
         check(&[(MANIFEST, TOML)], "names `m.toy`");
         check(&[(MANIFEST, b"version = 2\nartifact = 'x'")], "has format 2");
         check(&[(MANIFEST, b"version = 1\nartifact = 'x'\nhello = 1")], "unknown field `hello`");
+        check(&[(MANIFEST, b"version = 1\nartifact = 'x'\nadapter = 1")], "expected a map");
         check(&[(MANIFEST, b"\xff")], "utf-8");
         check(&[("../evil", b"x")], "leads out");
         check(&[("/evil", b"x")], "absolute");

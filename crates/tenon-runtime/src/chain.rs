@@ -6,7 +6,8 @@ use tenon_contract::{Fault, Inputs, Memory, NamedTensor, Signature, Tensor};
 
 use crate::{Answers, Call, Capabilities, LoadError, Model, RunError, Session, Single};
 
-/// Models run one behind the other. The outputs of each are the inputs of the next, by name.
+/// Models run one behind the other. The outputs of each are inputs of those behind it, by name: what the
+/// next does not take goes on to later ones, until one takes it or gives another tensor of that name.
 pub struct Chain {
     links: Vec<Arc<dyn Model>>,
     signature: Signature,
@@ -16,18 +17,21 @@ impl Chain {
     /// Joins models that follow each other.
     ///
     /// # Errors
-    /// No model, or an input of one is not given by the one before.
+    /// No model, or an input of one is not given by one before, or is taken by another before it gets there.
     pub fn new(links: Vec<Arc<dyn Model>>) -> Result<Self, LoadError> {
         let (Some(first), Some(last)) = (links.first(), links.last()) else {
             return Err(LoadError::malformed("chain", "has no model"));
         };
-        for (before, after) in links.iter().zip(links.iter().skip(1)) {
-            for input in &after.signature().inputs {
-                if !before.signature().outputs.iter().any(|output| output.name == input.name) {
+        let mut given: Vec<_> = first.signature().outputs.iter().map(|output| &output.name).collect();
+        for link in &links[1..] {
+            for input in &link.signature().inputs {
+                if !given.contains(&&input.name) {
                     let text = format!("input `{input}` is given by nobody");
                     return Err(LoadError::malformed("chain", text));
                 }
             }
+            given.retain(|name| !link.signature().inputs.iter().any(|input| input.name == **name));
+            given.extend(link.signature().outputs.iter().map(|output| &output.name));
         }
         let signature =
             Signature { inputs: first.signature().inputs.clone(), outputs: last.signature().outputs.clone() };
@@ -82,10 +86,17 @@ impl Session for Stages {
         let mut carried: Option<Vec<NamedTensor>> = None;
         for stage in before {
             let mut single = Single::default();
-            stage.run(call, carried.take(), &mut single)?;
-            carried = Some(named(stage.model.signature(), single.take()?));
+            stage.run(call, carried.as_ref(), &mut single)?;
+            let given = named(stage.model.signature(), single.take()?);
+            let taken = &stage.model.signature().inputs;
+            let rest = carried.into_iter().flatten().filter(|old| {
+                let is_taken = taken.iter().any(|input| input.name == old.name);
+                !is_taken && !given.iter().any(|new| new.name == old.name)
+            });
+            let rest: Vec<_> = rest.collect();
+            carried = Some(given.into_iter().chain(rest).collect());
         }
-        last.run(call, carried, answers)
+        last.run(call, carried.as_ref(), answers)
     }
 }
 
@@ -93,13 +104,15 @@ impl Stage {
     fn run(
         &mut self,
         call: Call<'_>,
-        carried: Option<Vec<NamedTensor>>,
+        carried: Option<&Vec<NamedTensor>>,
         answers: &mut dyn Answers,
     ) -> Result<(), RunError> {
         let Some(carried) = carried else { return self.session.run(call, answers) };
         let signature = self.model.signature();
-        let wanted =
-            carried.into_iter().filter(|named| signature.inputs.iter().any(|spec| spec.name == named.name));
+        let wanted = carried
+            .iter()
+            .filter(|named| signature.inputs.iter().any(|spec| spec.name == named.name))
+            .cloned();
         let failed = |fault: Fault| RunError::Failed(fault.text);
         let inputs: Inputs = signature.bind(wanted.collect()).map_err(failed)?;
         self.session.run(Call { inputs: &inputs, ..call }, answers)
@@ -125,10 +138,8 @@ mod tests {
         Arc::new(Affine::named(input, output, add))
     }
 
-    #[test]
-    fn outputs_flow_by_name() {
-        let chain = Chain::new(vec![affine("x", "h", 1.0), affine("h", "y", 10.0)]).unwrap();
-        let x = Tensor::from_values(vec![2, 1], vec![1f32, 2.0]).unwrap();
+    fn answer(chain: &Chain, x: &[f32]) -> Vec<f32> {
+        let x = Tensor::from_values(vec![x.len() as i64, 1], x.to_vec()).unwrap();
         let inputs = chain.signature().bind(vec![NamedTensor::new("x", x)]).unwrap();
         let (parameters, cancel) = (Parameters::new(), crate::Cancel::new());
         let call = Call {
@@ -140,7 +151,58 @@ mod tests {
         };
         let mut single = Single::default();
         chain.session().unwrap().run(call, &mut single).unwrap();
-        assert_eq!(single.take().unwrap()[0].values::<f32>().unwrap().as_ref(), [12.0, 13.0]);
+        single.take().unwrap()[0].values::<f32>().unwrap().into_owned()
+    }
+
+    #[test]
+    fn outputs_flow_by_name() {
+        let chain = Chain::new(vec![affine("x", "h", 1.0), affine("h", "y", 10.0)]).unwrap();
+        assert_eq!(answer(&chain, &[1.0, 2.0]), [12.0, 13.0]);
+    }
+
+    /// Gives the last tensor that it takes under each of its outputs' names.
+    struct Passes(Signature);
+
+    fn passes(inputs: &[&str], outputs: &[&str]) -> Arc<dyn Model> {
+        let spec =
+            |name: &&str| tenon_contract::TensorSpec::new(name, tenon_contract::Datatype::Fp32, &[-1, 1]);
+        let specs = |names: &[&str]| names.iter().map(spec).collect();
+        Arc::new(Passes(Signature { inputs: specs(inputs), outputs: specs(outputs) }))
+    }
+
+    impl Model for Passes {
+        fn signature(&self) -> &Signature {
+            &self.0
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::default()
+        }
+
+        fn session(&self) -> Result<Box<dyn Session>, LoadError> {
+            Ok(Box::new(GivesLast(self.0.outputs.len())))
+        }
+    }
+
+    struct GivesLast(usize);
+
+    impl Session for GivesLast {
+        fn run(&mut self, call: Call<'_>, answers: &mut dyn Answers) -> Result<(), RunError> {
+            answers.send(vec![call.inputs.tensors().last().unwrap().clone(); self.0])
+        }
+    }
+
+    #[test]
+    fn what_a_link_does_not_take_goes_on_to_later_ones() {
+        let links = vec![
+            passes(&["x"], &["h", "aside"]),
+            affine("h", "g", 5.0),
+            affine("g", "f", 5.0),
+            passes(&["f", "aside"], &["y"]),
+        ];
+        assert_eq!(answer(&Chain::new(links).unwrap(), &[3.0]), [3.0], "aside went by");
+        let taken = vec![affine("x", "h", 1.0), passes(&["h"], &["g"]), passes(&["g", "h"], &["y"])];
+        assert!(Chain::new(taken).is_err(), "h was taken");
     }
 
     #[test]

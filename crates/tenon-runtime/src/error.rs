@@ -64,6 +64,9 @@ pub enum RunError {
     /// The caller went away.
     #[error("call was cancelled")]
     Cancelled,
+    /// The values are not what they should be, by the caller's fault: no picture, too large a one.
+    #[error("{0}")]
+    Refused(Fault),
     /// The engine refused the values; its own words. The session may be used again.
     #[error("model failed: {0}")]
     Failed(String),
@@ -72,11 +75,25 @@ pub enum RunError {
     Broken(String),
 }
 
+impl RunError {
+    /// The same error with what was being done put before its text, where it has one of its own.
+    #[must_use]
+    pub fn during(self, what: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Deadline | Self::Cancelled => self,
+            Self::Refused(fault) => Self::Refused(fault.during(what)),
+            Self::Failed(text) => Self::Failed(format!("{what}: {text}")),
+            Self::Broken(text) => Self::Broken(format!("{what}: {text}")),
+        }
+    }
+}
+
 impl From<RunError> for Fault {
     fn from(error: RunError) -> Self {
         let kind = match &error {
             RunError::Deadline => FaultKind::Deadline,
             RunError::Cancelled => FaultKind::Cancelled,
+            RunError::Refused(fault) => return fault.clone(),
             RunError::Failed(_) | RunError::Broken(_) => FaultKind::Model,
         };
         Fault::new(kind, error.to_string())

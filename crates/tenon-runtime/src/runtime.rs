@@ -1,6 +1,6 @@
 //! The traits of an engine.
 
-use tenon_contract::{Device, Format, Memory, Signature};
+use tenon_contract::{Contract, Device, Format, Memory, NamedTensor, Signature};
 
 use crate::{Answers, Bundle, Call, Cancel, LoadError, RunError};
 
@@ -8,6 +8,17 @@ use crate::{Answers, Bundle, Call, Cancel, LoadError, RunError};
 pub trait Runtime: Send + Sync {
     /// Name and build, part of every proof's key: `onnxruntime 1.31.1`.
     fn build(&self) -> &str;
+
+    /// As [`Runtime::build`], with what else turns this bundle's bytes into answers, such as its adapter.
+    fn build_for(&self, bundle: &Bundle) -> String {
+        let _ = bundle;
+        self.build().to_owned()
+    }
+
+    /// Every build under which one of its models may be proven: [`Runtime::build_for`] of any bundle.
+    fn builds(&self) -> Vec<String> {
+        vec![self.build().to_owned()]
+    }
 
     /// The formats it reads.
     fn formats(&self) -> &[Format];
@@ -27,6 +38,18 @@ pub trait Runtime: Send + Sync {
 pub trait Model: Send + Sync {
     /// Tensors taken and given.
     fn signature(&self) -> &Signature;
+
+    /// What it offers to callers: `infer` over its tensors, unless it stands for more than tensors.
+    fn contract(&self) -> Contract {
+        Contract::of_signature(self.signature())
+    }
+
+    /// Inputs with `rows` rows that it can answer, each row drawn from its number alone; `None` where any
+    /// values of the signature's datatypes and shapes will do.
+    fn samples(&self, rows: usize) -> Option<Vec<NamedTensor>> {
+        let _ = rows;
+        None
+    }
 
     /// What it can do and what it costs.
     fn capabilities(&self) -> Capabilities;

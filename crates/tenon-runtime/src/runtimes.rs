@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tenon_contract::Format;
 
-use crate::{Bundle, LoadError, Runtime};
+use crate::adapter::Adapted;
+use crate::{Adapter, Bundle, LoadError, Runtime};
 
 /// The runtimes of a build, in the order in which they are tried.
 #[derive(Clone, Default)]
@@ -14,6 +15,13 @@ impl Runtimes {
     /// A list.
     pub fn new(list: Vec<Arc<dyn Runtime>>) -> Self {
         Self(list.into())
+    }
+
+    /// A list whose models are wrapped as their bundles declare, by one of `adapters`.
+    pub fn adapting(list: Vec<Arc<dyn Runtime>>, adapters: Vec<Arc<dyn Adapter>>) -> Self {
+        let adapters: Arc<[Arc<dyn Adapter>]> = adapters.into();
+        let adapted = |runtime| Arc::new(Adapted::new(runtime, adapters.clone())) as Arc<dyn Runtime>;
+        Self::new(list.into_iter().map(adapted).collect())
     }
 
     /// Every runtime.

@@ -72,7 +72,7 @@ impl Loaded {
         let sessions = (0..sessions).map(|_| model.session()).collect::<Result<_, _>>()?;
         let proof_key = ProofKey {
             artifact: bundle.digest(),
-            runtime: runtime.build().to_owned(),
+            runtime: runtime.build_for(bundle),
             processor: processor.to_owned(),
         };
         Ok(Self { key, model, sessions, proof_key, admitted, load_micros: clock::micros_since(begun) })

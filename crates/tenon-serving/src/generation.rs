@@ -176,7 +176,7 @@ impl Drop for Slot {
 /// and an output that the model leaves open is held to what was promised.
 fn hold_to_promise(model: &Signature, revision: &Revision) -> Result<(Signature, Vec<usize>), Fault> {
     let Some(promise) = revision.contract.tensors() else {
-        return Err(Fault::internal("the contract has no tensor view; adapters are not part of this build"));
+        return Err(Fault::internal("the contract has no tensor view"));
     };
     let misfit = |what: &str, name: &str| {
         Fault::conflict(format!("{what} `{name}` of {} does not fit the contract", revision.version().id))

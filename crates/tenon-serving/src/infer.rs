@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tenon_contract::{Fault, Inputs, Parameters, Request, RequestId, Response, Tensor, contract};
+use tenon_contract::{Fault, Inputs, Parameters, Request, RequestId, Response, Tensor};
 use tenon_runtime::{Call, Cancel, RunError};
 use tokio::sync::oneshot;
 
@@ -76,7 +76,7 @@ struct Begun {
 }
 
 fn begin(lease: &Lease, request: Request, arrived: Instant, execution: &Execution) -> Result<Begun, Fault> {
-    if &*request.operation != contract::INFER {
+    if !lease.slot().revision().contract.takes_tensors(&request.operation) {
         return Err(unknown_operation(lease, &request.operation));
     }
     lease.check_asked(&request.outputs)?;

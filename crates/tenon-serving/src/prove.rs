@@ -56,7 +56,8 @@ pub fn prove(
 
 /// Runs one call to warm a session up; its answer is not looked at, an error of the model is no fault.
 pub(crate) fn warm_up(model: &dyn Model, session: &mut dyn Session) {
-    let inputs = synthetic::draw(model.signature(), 1, Draw::Ordinary { free: synthetic::FREE_SIZES[0] });
+    let drawn = || synthetic::draw(model.signature(), 1, Draw::Ordinary { free: synthetic::FREE_SIZES[0] });
+    let inputs = model.samples(1).unwrap_or_else(drawn);
     if let Ok(inputs) = model.signature().bind(inputs) {
         let _ = run(session, &inputs);
     }
@@ -216,12 +217,14 @@ impl Prover<'_> {
         Ok(true)
     }
 
-    /// Edge values may be refused by the model or give what is not finite; they must not break it.
+    /// Edge values may be refused by the model or give what is not finite; they must not break it. Where a
+    /// model offers samples of its own, bytes of any other kind are refused before they reach it.
     fn edges(&mut self, free: usize, examples: &mut u32) -> Result<Vec<String>, Fault> {
         let mut notes = Vec::new();
         for draw in Draw::edges(free) {
             let rows = if draw == Draw::Empty { 0 } else { 1 };
-            if draw == Draw::Empty && !self.model.signature().is_batched() {
+            let has_no_edges = draw != Draw::Empty && self.model.samples(1).is_some();
+            if has_no_edges || (draw == Draw::Empty && !self.model.signature().is_batched()) {
                 continue;
             }
             let inputs = self.draw(rows, draw)?;
@@ -242,7 +245,9 @@ impl Prover<'_> {
     }
 
     fn draw(&self, rows: usize, draw: Draw) -> Result<Inputs, Fault> {
-        self.model.signature().bind(synthetic::draw(self.model.signature(), rows, draw))
+        let sampled = matches!(draw, Draw::Ordinary { .. }).then(|| self.model.samples(rows)).flatten();
+        let drawn = || synthetic::draw(self.model.signature(), rows, draw);
+        self.model.signature().bind(sampled.unwrap_or_else(drawn))
     }
 
     fn answer(&mut self, inputs: &Inputs) -> Result<Outputs, Fault> {

@@ -62,15 +62,15 @@ impl Prover for ChildProver {
             demand_filter: self.limits.demand_filter,
         };
         let finding = self.run(&task, blob, stages).await?;
-        match self.key(digest, &finding.format) {
-            Some(key) if key == finding.proof.key => Ok(finding),
-            _ => Err(verdict::garbled("proven")),
+        match self.keys(digest, &finding.format).contains(&finding.proof.key) {
+            true => Ok(finding),
+            false => Err(verdict::garbled("proven")),
         }
     }
 
-    fn key(&self, artifact: Digest, format: &Format) -> Option<ProofKey> {
-        let runtime = self.runtimes.reading(format).ok()?.build().to_owned();
-        Some(ProofKey { artifact, runtime, processor: processor() })
+    fn keys(&self, artifact: Digest, format: &Format) -> Vec<ProofKey> {
+        let builds = self.runtimes.reading(format).map_or_else(|_| Vec::new(), |runtime| runtime.builds());
+        builds.into_iter().map(|runtime| ProofKey { artifact, runtime, processor: processor() }).collect()
     }
 }
 

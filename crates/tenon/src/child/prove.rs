@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
-use tenon_contract::{Contract, Digest, Examples, Fault, FaultKind, Memory, Proof, ProofKey};
+use tenon_contract::{Digest, Examples, Fault, FaultKind, Memory, Proof, ProofKey};
 use tenon_control::Finding;
 use tenon_runtime::{Bundle, LoadOptions, Model, Runtimes};
 
@@ -62,7 +62,7 @@ fn work(task: &Task, voice: &mut Voice) -> Result<Finding, Fault> {
     let loaded = Loaded::load(&runtimes, &bundle, &format)?;
     voice.tell(&Word::Loaded)?;
     let signature = loaded.model.signature().clone();
-    let contract = Contract::of_signature(&signature);
+    let contract = loaded.model.contract();
     let key =
         ProofKey { artifact: task.digest, runtime: loaded.build.clone(), processor: task.processor.clone() };
     let proof = loaded.prove(key, examples.as_ref(), notes)?;
@@ -111,7 +111,7 @@ impl Loaded {
         let begun = now();
         let model = runtime.load(bundle, &LoadOptions::default())?;
         let load_micros = begun.elapsed().as_micros() as u64;
-        Ok(Self { model, build: runtime.build().to_owned(), load_micros, held_before, resident_before })
+        Ok(Self { model, build: runtime.build_for(bundle), load_micros, held_before, resident_before })
     }
 
     fn prove(
