@@ -11,11 +11,12 @@ enum May {
     UseEverything,
 }
 
-const TABLE: [(&str, May); 14] = [
+const TABLE: [(&str, May); 15] = [
     ("tenon-contract", May::Use(&[])),
     ("tenon-codec", May::Use(&["tenon-contract"])),
     ("tenon-runtime", May::Use(&["tenon-contract"])),
     ("tenon-onnx", May::Use(&["tenon-contract", "tenon-runtime"])),
+    ("tenon-vision", May::Use(&["tenon-contract", "tenon-runtime"])),
     ("tenon-store", May::Use(&["tenon-contract"])),
     ("tenon-catalog", May::Use(&["tenon-contract"])),
     ("tenon-serving", May::Use(&["tenon-contract", "tenon-runtime", "tenon-store"])),

@@ -6,8 +6,13 @@ use super::Finding;
 use crate::house::House;
 
 /// Dependency, who may have it, what others do instead.
-const DEPENDENCIES: [(&str, &[&str], &str); 4] = [
+const DEPENDENCIES: [(&str, &[&str], &str); 9] = [
     ("ort", &["tenon-onnx", "tenon-bench"], "load ONNX models through the traits of tenon-runtime"),
+    ("zune-jpeg", &["tenon-vision", "tenon-bench"], "decode pictures in tenon-vision"),
+    ("image-webp", &["tenon-vision"], "decode pictures in tenon-vision"),
+    ("png", &["tenon-vision"], "decode and encode pictures in tenon-vision"),
+    ("fast_image_resize", &["tenon-vision", "tenon-bench"], "resize pictures in tenon-vision"),
+    ("font8x8", &["tenon-vision"], "draw in tenon-vision"),
     ("sqlx", &["tenon-catalog"], "ask the catalog"),
     ("object_store", &["tenon-store"], "ask the store"),
     ("axum", &["tenon-api", "tenon-bench"], "answer requests in tenon-api"),
