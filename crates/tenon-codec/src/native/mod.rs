@@ -12,10 +12,12 @@
 //! would not tell its shape, is written with its shape.
 //!
 //! Scalars and texts are tensors of no dimension, repeated ones of one. Enums, messages in
-//! messages and repeated tensors are refused: nothing binds them yet.
+//! messages and repeated tensors are refused: nothing binds them yet. Those of pictures have a form of their
+//! own: [`picture`].
 
 mod decode;
 mod encode;
+pub mod picture;
 
 use tenon_contract::contract::Occurs;
 use tenon_contract::{Datatype, Fault, FaultKind, Field, Kind, signature::Dim};
