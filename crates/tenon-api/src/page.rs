@@ -134,7 +134,14 @@ fn promises(html: &mut String, service: &ServiceView) {
 fn to_try(service: &ServiceView, address: &str) -> String {
     let name = &service.service;
     let mut lines = String::new();
-    if let Some(inputs) = service.contract.tensors().and_then(|tensors| sample(&tensors.inputs)) {
+    for operation in service.contract.operations.iter().filter(|operation| operation.view.is_some()) {
+        let path = format!("{address}/services/{name}/methods/{}", operation.name);
+        let _ = writeln!(lines, "curl -s {path} -H 'content-type: image/jpeg' --data-binary @picture.jpg");
+    }
+    let of_pictures = service.contract.operations.iter().any(|operation| operation.view.is_some());
+    if of_pictures {
+        let _ = writeln!(lines, "curl -s {address}/v2/models/{name}");
+    } else if let Some(inputs) = service.contract.tensors().and_then(|tensors| sample(&tensors.inputs)) {
         let body = format!("{{\"inputs\":[{inputs}]}}");
         let _ = writeln!(lines, "curl -s {address}/v2/models/{name}/infer -d {}", quoted(&body));
     }

@@ -6,20 +6,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tenon_catalog::Catalog;
+use tenon_codec::native::picture::Detection;
 use tenon_contract::admin::RuntimeView;
 use tenon_contract::{Fault, contract};
 use tenon_control::{Jobs, Onboarding, Promotion};
 use tenon_serving::Node;
 use tenon_store::Store;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Access;
 use crate::ids::Ids;
+use crate::infer::pictures::PAINTED_AT_ONCE;
 use crate::tls::TlsFiles;
 
 /// Takes the file of examples out of an upload, where it has one. Given by the binary, because the wires
 /// know nothing of bundles. It may block.
 pub type ReadExamples = fn(Bytes) -> Result<Option<Bytes>, Fault>;
+
+/// Paints detections onto an encoded picture and gives it as PNG. Given by the binary, because the wires know
+/// nothing of pixels. It may block.
+pub type Paint = fn(&[u8], &[Detection]) -> Result<Vec<u8>, Fault>;
 
 /// Everything that [`crate::serve`] needs.
 pub struct ApiParts {
@@ -33,6 +40,8 @@ pub struct ApiParts {
     pub store: Store,
     /// Takes examples out of an upload.
     pub examples: ReadExamples,
+    /// Paints detections.
+    pub paint: Paint,
     /// Who may do what.
     pub access: Access,
     /// Named limits.
@@ -119,6 +128,8 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) examples: ReadExamples,
     pub(crate) access: Access,
+    pub(crate) paint: Paint,
+    pub(crate) painters: Semaphore,
     pub(crate) limits: Limits,
     pub(crate) tenon: String,
     pub(crate) runtimes: Vec<RuntimeView>,
@@ -144,6 +155,8 @@ impl Api {
             catalog: parts.catalog,
             store: parts.store,
             examples: parts.examples,
+            paint: parts.paint,
+            painters: Semaphore::new(PAINTED_AT_ONCE),
             access: parts.access,
             limits: parts.limits,
             tenon: parts.tenon,

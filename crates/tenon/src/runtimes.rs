@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tenon_contract::admin::RuntimeView;
 use tenon_contract::{Examples, Fault};
 use tenon_onnx::{Library, OnnxRuntime, SearchPath};
-use tenon_runtime::{Bundle, Runtime, Runtimes};
+use tenon_runtime::{Adapter, Bundle, Runtime, Runtimes};
+use tenon_vision::ImageAdapter;
 
 use crate::config::OnnxruntimeConfig;
 
@@ -34,7 +35,8 @@ pub fn start(onnxruntime: Result<PathBuf, String>) -> Started {
         absent: absent.clone(),
     };
     let views = list.iter().map(view).collect();
-    let runtimes = Runtimes::new(list.into_iter().map(|(runtime, _)| runtime).collect());
+    let list = list.into_iter().map(|(runtime, _)| runtime).collect();
+    let runtimes = Runtimes::adapting(list, adapters());
     Started { runtimes, views, onnxruntime }
 }
 
@@ -63,6 +65,11 @@ pub fn examples(bundle: &Bundle) -> Result<Option<Examples>, Fault> {
     let Some(bytes) = bundle.examples() else { return Ok(None) };
     let file = tenon_codec::examples::read(bytes, &tenon_codec::Limits::default())?;
     Ok(Some(file.examples))
+}
+
+/// The adapters of this build, by the `kind` in `[adapter]` of `model.toml`.
+fn adapters() -> Vec<Arc<dyn Adapter>> {
+    vec![Arc::new(ImageAdapter)]
 }
 
 /// ONNX Runtime; or what stands for it, and why and what to do.

@@ -11,12 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tenon_api::{Access, ApiParts, Control, TlsFiles};
 use tenon_catalog::{Catalog, SqliteOptions};
+use tenon_codec::native::picture::Detection;
 use tenon_contract::admin::RuntimeView;
 use tenon_contract::{Fault, Memory, ServiceName};
 use tenon_control::{Clock, JobLimits, Jobs, Onboarding, Promotion, SystemClock};
 use tenon_runtime::{Bundle, BundleLimits};
 use tenon_serving::{Node, NodeOptions};
 use tenon_store::{Options, Store};
+use tenon_vision::draw::{self, Mark};
 use tokio::runtime::Handle;
 
 use crate::child::{ChildProver, processor};
@@ -35,6 +37,9 @@ pub const CATALOG: &str = "catalog.sqlite";
 
 /// The node's folder in the data folder: journal, key, receipts.
 pub const NODE: &str = "node";
+
+/// Most pixels of a picture that is painted on, whatever more a model takes.
+const MOST_PAINTED_PIXELS: u64 = 50_000_000;
 
 /// How long a server that is ending lets requests under way go on.
 const SHUTDOWN_DRAIN: Duration = Duration::from_secs(30);
@@ -128,6 +133,7 @@ impl House {
             catalog: self.catalog.clone(),
             store: self.store.clone(),
             examples: examples_of_upload,
+            paint,
             access: match &self.tokens.infer {
                 Some(token) => access.infer_token(token),
                 None => access,
@@ -180,6 +186,20 @@ impl House {
 pub fn cores(config: &Config) -> usize {
     let given = config.limits.compute_threads.map(|count| count as usize);
     given.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Paints what was found in a picture onto it.
+fn paint(picture: &[u8], found: &[Detection]) -> Result<Vec<u8>, Fault> {
+    let mark = |found: &Detection| Mark {
+        edges: found.edges,
+        class: found.class,
+        text: match found.label.as_str() {
+            "" => format!("{} {:.2}", found.class, found.score),
+            label => format!("{label} {:.2}", found.score),
+        },
+    };
+    let marks: Vec<Mark> = found.iter().map(mark).collect();
+    draw::annotate(picture, &marks, MOST_PAINTED_PIXELS)
 }
 
 /// The file of examples in an upload, where it has one.

@@ -3,6 +3,7 @@
 pub(crate) mod metadata;
 pub(crate) mod native;
 pub(crate) mod oip_rest;
+pub(crate) mod pictures;
 pub(crate) mod repository;
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! `/services/{service}`: the native wire. An operation is called with its message, by content type; this
-//! build reads JSON.
+//! `/services/{service}`: the native wire. An operation is called with its message, by content type: JSON, and
+//! pictures where the operation is about pictures.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use tenon_codec::native;
+use tenon_codec::native::{self, picture::encode};
 use tenon_contract::{Contract, Fault, FaultKind, Parameters, RequestId, Revision, ServiceName};
 use tenon_control::Infer;
 
-use super::{ask, timeout};
+use super::{ask, pictures, timeout};
 use crate::auth::Allowed;
 use crate::body;
 use crate::identity::Stamp;
@@ -64,24 +64,46 @@ async fn answer(
     body: Body,
     id: RequestId,
 ) -> Result<Response, Fault> {
-    check_content_type(headers)?;
     let revision = live(api, &service)?;
     let contract = &revision.contract;
     let called = contract.operation(operation).ok_or_else(|| unknown(&service, operation, contract))?;
+    let is_of_pictures = called.view.is_some();
+    if !is_of_pictures {
+        check_content_type(headers)?;
+    }
     let body = body::collect(api, headers, body, 0).await?;
-    let request = tenon_contract::Request {
+    let mut request = tenon_contract::Request {
         service,
         version: None,
         operation: called.name.clone(),
         id,
         timeout: timeout(headers, &Parameters::new())?,
         parameters: Parameters::new(),
-        inputs: native::decode(&called.input, &body.bytes, &api.limits.codec)?,
+        inputs: Vec::new(),
         outputs: Vec::new(),
     };
-    let answer = ask(api, request).await?;
-    let stamp = Stamp::of(&answer);
-    let document = native::encode(&called.output, &answer.outputs).map_err(|fault| {
+    let mut kind = None;
+    let (answer, told) = if is_of_pictures {
+        let pictures = pictures::read(headers, body.bytes, &api.limits.codec).await?;
+        let paints = pictures::wants_picture(headers);
+        if paints {
+            pictures::check_painting(called, &pictures)?;
+            kind = Some(HeaderValue::from_static("image/png"));
+        }
+        request.inputs = vec![pictures.image.clone()];
+        let answer = ask(api, request).await?;
+        let told = match paints {
+            true => pictures::painted(api, &pictures, &answer.outputs).await,
+            false => encode(called, &answer.outputs, pictures.many),
+        };
+        (answer, told)
+    } else {
+        request.inputs = native::decode(&called.input, &body.bytes, &api.limits.codec)?;
+        let answer = ask(api, request).await?;
+        let told = native::encode(&called.output, &answer.outputs);
+        (answer, told)
+    };
+    let document = told.map_err(|fault| {
         // The service was given another contract on purpose while the call was under way.
         let is_same = api.node.live(&answer.identity.service).is_some_and(|live| live.contract == *contract);
         if is_same {
@@ -90,7 +112,11 @@ async fn answer(
             Fault::conflict("the service's contract was exchanged; read it and call again")
         }
     })?;
-    Ok(stamp.respond(&answer.id, Body::from(document)))
+    let mut response = Stamp::of(&answer).respond(&answer.id, Body::from(document));
+    if let Some(kind) = kind {
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    Ok(response)
 }
 
 /// The revision that answers now. Holding it does not hold up its drain.
@@ -109,13 +135,16 @@ fn unknown(service: &ServiceName, operation: &str, contract: &Contract) -> Fault
     ))
 }
 
+/// Whether a content type is, or may be, JSON.
+pub(crate) fn is_json(kind: &str) -> bool {
+    kind.ends_with("json") || matches!(kind, "" | "text/plain" | "application/x-www-form-urlencoded")
+}
+
 /// JSON is read whatever a plain `curl -d` calls it; what is surely something else is refused.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Fault> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = kind.ends_with("json")
-        || matches!(kind.as_str(), "" | "text/plain" | "application/x-www-form-urlencoded");
-    if is_json {
+    if is_json(&kind) {
         return Ok(());
     }
     let kind: String = kind.chars().take(80).collect();

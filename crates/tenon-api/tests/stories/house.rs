@@ -94,6 +94,7 @@ impl House {
             catalog,
             store,
             examples: |bytes| Ok(Bundle::open(bytes, BundleLimits::default())?.examples().cloned()),
+            paint: |_, _| Err(Fault::internal("no picture is painted here")),
             access: setup.access,
             limits: setup.limits,
             event_loops: 2,
@@ -311,7 +312,7 @@ impl Prover for ToyProver {
             self.toy.recognise(bundle.artifact()).ok_or_else(|| Fault::invalid("content is no toy"))?;
         let _ = stages.send(Stage::Recognised(format.clone())).await;
         let signature = self.toy.load(&bundle, &LoadOptions::default())?.signature().clone();
-        let key = self.key(digest, &format).unwrap();
+        let key = self.keys(digest, &format).remove(0);
         let slow = bundle.artifact().windows(6).any(|word| word == b"run_ms");
         let proof = Proof {
             key,
@@ -329,8 +330,8 @@ impl Prover for ToyProver {
         Ok(Finding { format, contract, signature, proof, about: bundle.about() })
     }
 
-    fn key(&self, artifact: Digest, _: &Format) -> Option<ProofKey> {
-        Some(ProofKey { artifact, runtime: "toy 1".to_owned(), processor: std::env::consts::ARCH.to_owned() })
+    fn keys(&self, artifact: Digest, _: &Format) -> Vec<ProofKey> {
+        vec![ProofKey { artifact, runtime: "toy 1".to_owned(), processor: std::env::consts::ARCH.to_owned() }]
     }
 }
 
