@@ -32,7 +32,7 @@ mod tls;
 
 pub use admin::OPENAPI;
 pub use auth::Access;
-pub use parts::{ApiParts, Control, Limits, ReadExamples};
+pub use parts::{ApiParts, Control, Limits, Paint, ReadExamples};
 pub use router::routes;
 pub use server::{ServeError, serve};
 pub use tls::{TlsError, TlsFiles};
