@@ -28,11 +28,12 @@ bench: needs onnxruntime ## measure Tenon beside its peers
 	cargo build --release -p tenon -p tenon-bench
 	$(CARGO_TARGET_DIR)/release/tenon-bench
 
-fixtures-check: needs ## train and make all fixtures again and compare with what is committed
+fixtures-check: needs ## make all fixtures again, judge the detectors again, and compare with what is committed
 	test -x $(VENV)/bin/python || python3 -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement fixtures/requirements.txt
 	$(VENV)/bin/python fixtures/digits/train.py --check
 	$(VENV)/bin/python fixtures/onnx/make.py --check
+	$(VENV)/bin/python fixtures/scenes/record.py --check
 
 clean: ## remove what was built and the demo's data (ONNX Runtime stays)
 	cargo clean
