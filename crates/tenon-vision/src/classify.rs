@@ -32,7 +32,7 @@ impl Classes {
         let mut taken = Taken::of(signature);
         let name = match (&table.scores, &signature.outputs[..]) {
             (Some(name), _) => name,
-            (None, [only]) => &only.name.to_string(),
+            (None, [only]) => only.name.as_ref(),
             (None, _) => "",
         };
         let at = taken.take("classify.scores", name)?;

@@ -207,7 +207,7 @@ impl Plan {
     ) -> Result<Vec<Candidate>, String> {
         let places = boxes.len() / 4;
         let columns = scores.len().checked_div(places).unwrap_or(0);
-        let odd = boxes.len() % 4 != 0 || scores.len() != places * columns;
+        let odd = !boxes.len().is_multiple_of(4) || scores.len() != places * columns;
         if odd || classes.is_some_and(|classes| classes.len() != places || columns != 1) && places > 0 {
             let of_classes = classes.map_or(String::new(), |classes| format!(", {} classes", classes.len()));
             return Err(format!(
