@@ -1,6 +1,6 @@
 //! The one place where this room looks at a clock.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The monotonic clock, for every duration and deadline.
 #[allow(clippy::disallowed_methods)]
@@ -14,7 +14,12 @@ pub(crate) fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
+/// Time since `from`.
+pub(crate) fn since(from: Instant) -> Duration {
+    now().saturating_duration_since(from)
+}
+
 /// Microseconds since `from`.
 pub(crate) fn micros_since(from: Instant) -> u64 {
-    now().saturating_duration_since(from).as_micros() as u64
+    since(from).as_micros() as u64
 }

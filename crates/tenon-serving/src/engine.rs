@@ -35,6 +35,11 @@ impl EngineKey {
         }
     }
 
+    /// Calls that it answers at once.
+    pub fn sessions(&self) -> usize {
+        self.sessions
+    }
+
     /// Memory that it will hold by the version's proof.
     pub fn memory(&self, version: &Version) -> Memory {
         let further = self.sessions.saturating_sub(1) as u64;

@@ -14,6 +14,7 @@ use tenon_contract::{
 };
 
 use crate::engine::{Engine, Proven};
+use crate::statistics::Statistics;
 use crate::traffic::Counters;
 
 /// All that a node serves at one moment.
@@ -72,6 +73,8 @@ pub struct Slot {
     promised: Vec<usize>,
     engine: Arc<Engine>,
     counters: Arc<Counters>,
+    statistics: Arc<Statistics>,
+    is_batched: bool,
     in_flight: AtomicU64,
     departures: Sender<Departure>,
 }
@@ -111,6 +114,8 @@ impl Slot {
             identity,
             signature,
             promised,
+            statistics: counters.versions().of(&revision.version().id),
+            is_batched: revision.version().signature.is_batched(),
             revision,
             engine: proven.engine.clone(),
             counters,
@@ -142,6 +147,16 @@ impl Slot {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Statistics of its version.
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Whether its version takes batches: every tensor begins with a free dimension.
+    pub fn is_batched(&self) -> bool {
+        self.is_batched
     }
 
     /// The revision it stands for.

@@ -56,13 +56,21 @@ fn answer(
 ) -> impl Future<Output = Result<Response, Fault>> + Send + use<> {
     let begun = begin(&lease, request, arrived, execution);
     async move {
+        let rows = begun.as_ref().map_or(0, |begun| begun.rows);
         let result = match begun {
             Ok(begun) => begun.end(&lease).await,
             Err(fault) => Err(fault),
         };
+        let took = clock::since(arrived);
         match &result {
-            Ok(_) => lease.counters().answered(clock::micros_since(arrived)),
-            Err(fault) => lease.counters().faulted(fault.kind),
+            Ok(_) => {
+                lease.counters().answered(took.as_micros() as u64);
+                lease.slot().statistics().answered(rows, took);
+            }
+            Err(fault) => {
+                lease.counters().faulted(fault.kind);
+                lease.slot().statistics().failed(took);
+            }
         }
         result
     }
@@ -72,6 +80,8 @@ fn answer(
 struct Begun {
     id: RequestId,
     asked: Vec<Arc<str>>,
+    /// Rows of the batch.
+    rows: usize,
     ran: Ran,
 }
 
@@ -83,8 +93,9 @@ fn begin(lease: &Lease, request: Request, arrived: Instant, execution: &Executio
     let inputs = lease.bind(request.inputs)?;
     let longest = Duration::from_millis(lease.slot().revision().settings.timeout_ms);
     let timeout = request.timeout.map_or(longest, |asked| asked.min(longest));
+    let rows = if lease.slot().is_batched() { inputs.rows() } else { 1 };
     let ran = run(lease, inputs, request.parameters, arrived + timeout, execution)?;
-    Ok(Begun { id: request.id, asked: request.outputs, ran })
+    Ok(Begun { id: request.id, asked: request.outputs, rows, ran })
 }
 
 impl Begun {
@@ -140,7 +151,9 @@ fn run(
             cancel: &Cancel::never(),
             sequence: None,
         };
+        let begun = clock::now();
         if let Some(result) = engine.pool.run_here(&execution.compute, engine, call) {
+            lease.slot().statistics().ran_here(clock::since(begun));
             return Ok(Ran::Here(result?));
         }
     }
@@ -151,6 +164,7 @@ fn run(
         parameters,
         deadline: Some(deadline),
         cancel: cancel.clone(),
+        since: clock::now(),
         reply,
     };
     lease.counters().waiting.fetch_add(1, Ordering::Relaxed);

@@ -24,6 +24,7 @@ mod pool;
 pub mod prove;
 mod reaper;
 mod state;
+mod statistics;
 mod sync;
 mod synthetic;
 #[cfg(test)]
@@ -36,3 +37,4 @@ mod views;
 pub use generation::{Generation, Lease, Slot};
 pub use node::{Node, NodeOptions, ReadExamples};
 pub use prove::{Evidence, prove};
+pub use statistics::{Spent, VersionStatistics};

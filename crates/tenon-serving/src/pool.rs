@@ -16,6 +16,7 @@ use tenon_contract::{Inputs, Parameters, Tensor};
 use tenon_runtime::{Call, Cancel, RunError, Session, Single};
 use tokio::sync::oneshot;
 
+use crate::clock;
 use crate::engine::Engine;
 use crate::generation::Slot;
 
@@ -29,6 +30,8 @@ pub(crate) struct Work {
     pub(crate) parameters: Parameters,
     pub(crate) deadline: Option<Instant>,
     pub(crate) cancel: Cancel,
+    /// When it began to wait.
+    pub(crate) since: Instant,
     pub(crate) reply: oneshot::Sender<Result<Vec<Tensor>, RunError>>,
 }
 
@@ -178,7 +181,7 @@ impl Compute {
 
 fn work(runs: &Receiver<Run>, compute: &Compute) {
     while let Ok(Run { mut session, work }) = runs.recv() {
-        let Work { slot, inputs, parameters, deadline, cancel, reply } = work;
+        let Work { slot, inputs, parameters, deadline, cancel, since, reply } = work;
         slot.counters().waiting.fetch_sub(1, Ordering::Relaxed);
         let engine = slot.engine();
         let call =
@@ -187,7 +190,10 @@ fn work(runs: &Receiver<Run>, compute: &Compute) {
         let result = if reply.is_closed() {
             Err(RunError::Cancelled)
         } else {
-            call.check().and_then(|()| engine.pool.run(&mut session, engine, call))
+            let (waited, begun) = (clock::since(since), clock::now());
+            let result = call.check().and_then(|()| engine.pool.run(&mut session, engine, call));
+            slot.statistics().ran(waited, clock::since(begun));
+            result
         };
         let _ = reply.send(result);
         engine.pool.give_back(session, compute);

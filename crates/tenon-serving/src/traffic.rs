@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tenon_contract::FaultKind;
 use tenon_contract::receipt::Traffic;
 
+use crate::statistics::OfVersions;
+
 /// Sub-buckets of each power of two: an error of at most 1/8.
 const FINE: usize = 8;
 /// Powers of two of microseconds, up to over an hour.
@@ -22,6 +24,7 @@ pub struct Counters {
     refused: AtomicU64,
     micros: AtomicU64,
     buckets: Vec<AtomicU64>,
+    versions: OfVersions,
 }
 
 impl Default for Counters {
@@ -36,6 +39,7 @@ impl Default for Counters {
             refused: zero(),
             micros: zero(),
             buckets: (0..FINE * POWERS).map(|_| zero()).collect(),
+            versions: OfVersions::default(),
         }
     }
 }
@@ -74,6 +78,11 @@ impl Counters {
             _ => &self.invalid,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The statistics of the service's versions.
+    pub(crate) fn versions(&self) -> &OfVersions {
+        &self.versions
     }
 
     /// The counters now.
