@@ -1,11 +1,12 @@
-//! Values to bytes and back, outside any transport: no HTTP, no gRPC, no files.
+//! Values to bytes and back, outside any transport: no servers, no connections, no files.
 //!
 //! * [`oip`]: requests and answers of the Open Inference Protocol v2 with the binary tensor
 //!   extension, for servers and for clients.
+//! * [`grpc`]: the same over gRPC, and the other messages that Tenon speaks there.
 //! * [`native`]: JSON of the message trees of a contract, one key for each field.
 //! * [`examples`]: the file `examples.json` of a bundle.
 //!
-//! All of them read JSON through one small reader of our own (`json`): one pass over the bytes, no
+//! All but the second read JSON through one small reader of our own (`json`): one pass over the bytes, no
 //! tree of values, numbers straight into the payload of their tensor. What it takes is what
 //! `serde_json` takes, and the bare tokens `NaN`, `Infinity` and `-Infinity` that Python writes.
 //!
@@ -13,6 +14,7 @@
 //! fault where the input broke: which tensor, which element, which byte.
 
 pub mod examples;
+pub mod grpc;
 mod json;
 mod limits;
 pub mod native;

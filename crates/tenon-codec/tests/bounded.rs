@@ -7,7 +7,7 @@ use std::cell::Cell;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tenon_codec::{Limits, examples, native, oip};
+use tenon_codec::{Limits, examples, grpc, native, oip};
 use tenon_contract::{Contract, Datatype, Signature, TensorSpec};
 
 /// Counts what each thread holds, and the most it has held.
@@ -68,6 +68,8 @@ fn decode(body: &[u8], json_length: Option<usize>) {
     let check = |what: &str, most: usize| assert!(most <= allowed, "{what} held {most} of {allowed}");
     check("request", most_held(|| drop(oip::decode_request(shared.clone(), json_length, &LIMITS))));
     check("answer", most_held(|| drop(oip::decode_response(shared.clone(), json_length, &LIMITS))));
+    check("gRPC request", most_held(|| drop(grpc::decode_request(&shared, &LIMITS))));
+    check("gRPC names", most_held(|| drop(grpc::names_of(body))));
     check("error", most_held(|| drop(oip::decode_error(body))));
     check("examples", most_held(|| drop(examples::read(body, &LIMITS))));
     let message = &message.operations[0].input;
@@ -79,6 +81,17 @@ fn decode(body: &[u8], json_length: Option<usize>) {
 const REQUEST: &str = r#"{"id":"a\u00e9","parameters":{"p":1.5,"binary_data_output":false},"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[[1,2.5e3],[NaN,-4]]},{"data":["a","\n"],"datatype":"BYTES","shape":[2],"name":"t"},{"name":"b","shape":[2],"datatype":"INT16","parameters":{"binary_data_size":4}}],"outputs":[{"name":"y","parameters":{"binary_data":true,"classification":3}}]}"#;
 const MESSAGE: &str = r#"{"x":{"shape":[1,2],"b64":"AACAPwAAAEA="},"t":["a",{"b64":"/w=="}]}"#;
 const EXAMPLES: &str = r#"{"version":1,"engine":"e","tolerance":{"absolute":1e-5,"relative":0},"examples":[{"inputs":[{"name":"x","shape":[1],"datatype":"UINT8","data":[255]}],"outputs":[]}]}"#;
+
+/// A request of gRPC with two typed inputs, `x` FP32 [2] and `t` BYTES [1], parameters and an output.
+const CALL: &[u8] = b"\x0a\x01m\x1a\x01i\x22\x0a\x0a\x01p\x12\x05\x1a\x03abc\
+    \x2a\x18\x0a\x01x\x12\x04FP32\x1a\x01\x02\x2a\x0a\x32\x08\x00\x00\x80\x3f\x00\x00\x00\x40\
+    \x2a\x12\x0a\x01t\x12\x05BYTES\x1a\x01\x01\x2a\x03\x42\x01z\x32\x03\x0a\x01y";
+
+#[test]
+fn the_call_is_one() {
+    let call = grpc::decode_request(&Bytes::from_static(CALL), &LIMITS).unwrap();
+    assert_eq!((call.request.inputs.len(), call.request.parameters.len()), (2, 1));
+}
 
 /// Pieces that break documents in the ways that attackers and bugs do.
 const PIECES: [&str; 24] = [
@@ -124,12 +137,12 @@ proptest! {
 
     #[test]
     fn broken_documents(
-        which in 0..3usize,
+        which in 0..4usize,
         edits in vec((any::<prop::sample::Index>(), 0..6usize, 0..PIECES.len(), any::<u8>()), 1..4),
         behind in vec(any::<u8>(), 0..8),
     ) {
-        let document = [REQUEST, MESSAGE, EXAMPLES][which];
-        let mut body = document.as_bytes().to_vec();
+        let document = [REQUEST.as_bytes(), MESSAGE.as_bytes(), EXAMPLES.as_bytes(), CALL][which];
+        let mut body = document.to_vec();
         for (at, cut, piece, byte) in edits {
             let at = at.index(body.len() + 1);
             let end = (at + cut).min(body.len());

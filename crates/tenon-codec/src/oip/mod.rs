@@ -14,6 +14,7 @@
 //! What is not: numbers out of the range of their datatype, shared memory, binary data that is longer or
 //! shorter than its shape says.
 
+mod classification;
 mod metadata;
 mod parameters;
 mod request;
@@ -25,11 +26,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tenon_contract::{Fault, NamedTensor, Parameters};
 
+pub use classification::classify;
 pub use metadata::TensorMetadata;
 pub use request::{decode_raw, decode_request, encode_request};
 pub use response::{Answer, InferResponse, decode_error, decode_response, encode_response};
 
-pub(crate) use tensors::{TensorList, read_shape, write_tensor};
+pub(crate) use tensors::{TensorList, no_shared_memory, read_shape, write_tensor};
 
 /// A request as it stands on the wire, its tensors not yet checked against a signature.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,8 +55,7 @@ pub struct OutputAsk {
     pub name: Arc<str>,
     /// Whether it shall come back binary, where the ask says.
     pub binary: Option<bool>,
-    /// `classification: k`, the ask for the k best labels. Recorded, not acted on: who cannot serve it
-    /// has to refuse it.
+    /// `classification: k`, the ask for the k best classes instead of the values: see [`classify`].
     pub classification: Option<u32>,
 }
 

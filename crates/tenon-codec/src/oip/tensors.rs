@@ -247,7 +247,7 @@ pub(crate) fn read_shape(reader: &mut Reader<'_>, rank: usize) -> Result<Vec<i64
     Ok(shape)
 }
 
-pub(super) fn no_shared_memory() -> Fault {
+pub(crate) fn no_shared_memory() -> Fault {
     Fault::new(FaultKind::Unsupported, "shared memory is not supported: send the data with the request")
 }
 
