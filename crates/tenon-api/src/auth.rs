@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use tenon_contract::{Fault, FaultKind};
-use tenon_control::{Action, Caller, Infer, Observe, Permit, Promote, Push, authorize};
+use tenon_control::{Action, Caller, Configure, Infer, Observe, Permit, Promote, Push, authorize};
 
 use crate::parts::Shared;
 use crate::status::{Style, refusal};
@@ -157,6 +157,14 @@ impl Scope for Push {
 }
 
 impl Scope for Promote {
+    const ACTION: Self = Self;
+
+    fn is_open(_: &Access) -> bool {
+        false
+    }
+}
+
+impl Scope for Configure {
     const ACTION: Self = Self;
 
     fn is_open(_: &Access) -> bool {

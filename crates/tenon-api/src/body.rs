@@ -1,6 +1,6 @@
 //! Bodies: collected into one piece under limits, decompressed, aligned.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -9,16 +9,18 @@ use std::time::Duration;
 use axum::extract::{FromRequest, Request};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use futures::{Stream, StreamExt as _, stream};
 use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use serde::de::DeserializeOwned;
 use tenon_contract::{Fault, FaultKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::parts::{Limits, Shared};
+use crate::parts::{Api, Limits, Shared};
 use crate::status::{Style, refusal};
 
 /// Binary tensors that begin at a multiple of this are read in place by every engine.
@@ -40,7 +42,8 @@ impl Buffers {
         Self { free: Arc::new(Semaphore::new(permits)), limit: limits.buffered_bytes }
     }
 
-    fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Fault> {
+    /// Takes `bytes` out of the budget for as long as the permit is kept.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Fault> {
         let permits = u32::try_from(bytes.div_ceil(PERMIT)).unwrap_or(u32::MAX);
         self.free.clone().try_acquire_many_owned(permits).map_err(|_| {
             let limit = self.limit;
@@ -62,7 +65,7 @@ struct Bounds<'a> {
 /// A body with what it holds of the budget, to be kept as long as the body.
 pub(crate) struct Collected {
     pub(crate) bytes: Bytes,
-    _held: Option<OwnedSemaphorePermit>,
+    pub(crate) held: Option<OwnedSemaphorePermit>,
 }
 
 /// Collects a request's body and unpacks it. A body that came in one piece is not copied; where it came
@@ -90,7 +93,33 @@ where
     }
 }
 
-async fn in_time<T>(time: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+/// Collects a body of at most `limit` bytes as it stands.
+///
+/// # Errors
+/// Too large, too slow, cut off.
+pub(crate) async fn collect_up_to<B>(api: &Api, body: B, limit: usize) -> Result<Collected, Fault>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let bounds = Bounds { limit, buffers: &api.buffers, aligned_at: 0 };
+    in_time(api.limits.body_timeout, read(body, &bounds)).await
+}
+
+/// Unpacks a message under the limit of bodies.
+///
+/// # Errors
+/// Too large, or not packed so.
+pub(crate) async fn unpack(api: &Api, packing: Packing, packed: Bytes) -> Result<Collected, Fault> {
+    let bounds = Bounds { limit: api.limits.request_bytes, buffers: &api.buffers, aligned_at: 0 };
+    Box::pin(packing.unpack(packed, &bounds)).await
+}
+
+/// Does `work` in `time`, which is `body_timeout`.
+pub(crate) async fn in_time<T>(
+    time: Duration,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
     let mut work = pin!(work);
     // Most bodies are there with their head: then no timer is set.
     if let Poll::Ready(result) = futures::poll!(work.as_mut()) {
@@ -120,7 +149,7 @@ where
         return Err(too_large(bounds.limit));
     }
     if body.is_end_stream() {
-        return Ok(Collected { bytes: first, _held: None });
+        return Ok(Collected { bytes: first, held: None });
     }
     // Boxed, as all that is seldom done here, so that the future of the hot path is small.
     Box::pin(gather(body, first, announced as usize, bounds)).await
@@ -152,7 +181,7 @@ where
         }
         buffer.extend_from_slice(&piece);
     }
-    Ok(Collected { bytes: buffer.freeze().slice(begin..), _held: Some(held) })
+    Ok(Collected { bytes: buffer.freeze().slice(begin..), held: Some(held) })
 }
 
 /// Bytes from `address` to the next one that is aligned.
@@ -175,7 +204,7 @@ where
 }
 
 #[cold]
-fn too_large(limit: usize) -> Fault {
+pub(crate) fn too_large(limit: usize) -> Fault {
     Fault::new(
         FaultKind::TooLarge,
         format!("the body is larger than the limit of {limit} bytes (`request_bytes`)"),
@@ -184,19 +213,27 @@ fn too_large(limit: usize) -> Fault {
 
 /// How a body is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
+pub(crate) enum Packing {
     Gzip,
     /// With the frame of zlib, as the standard says; bare, as some send it.
     Deflate,
 }
 
 impl Packing {
+    /// The packing of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "deflate" => Some(Self::Deflate),
+            _ => None,
+        }
+    }
+
     fn of(headers: &HeaderMap) -> Result<Option<Self>, Fault> {
         let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(None) };
         match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Ok(None),
-            "gzip" | "x-gzip" => Ok(Some(Self::Gzip)),
-            "deflate" => Ok(Some(Self::Deflate)),
+            name if Self::named(name).is_some() => Ok(Self::named(name)),
             other => {
                 let other: String = other.chars().take(40).collect();
                 Err(Fault::invalid(format!(
@@ -206,17 +243,56 @@ impl Packing {
         }
     }
 
+    /// The packing that a caller takes for answers.
+    pub(crate) fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let accepted = headers.get(ACCEPT_ENCODING)?.to_str().ok()?;
+        let takes = |name: &str| {
+            accepted.split(',').any(|one| {
+                let (known, weight) = one.split_once(';').unwrap_or((one, ""));
+                let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse().ok());
+                known.trim().eq_ignore_ascii_case(name) && weight.unwrap_or(1.0) > 0.0
+            })
+        };
+        [Self::Gzip, Self::Deflate].into_iter().find(|packing| takes(packing.name()))
+    }
+
+    /// Its name on the wire.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+
+    /// Packs an answer, away from the threads that serve: quickly rather than small.
+    pub(crate) async fn pack(self, pieces: Vec<Bytes>) -> Result<Bytes, Fault> {
+        let work = tokio::task::spawn_blocking(move || match self {
+            Self::Gzip => {
+                let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+                pieces.iter().try_for_each(|piece| packed.write_all(piece))?;
+                packed.finish()
+            }
+            Self::Deflate => {
+                let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+                pieces.iter().try_for_each(|piece| packed.write_all(piece))?;
+                packed.finish()
+            }
+        });
+        let packed = work.await.map_err(|_| Fault::internal("packing an answer broke"))?;
+        packed.map(Bytes::from).map_err(|error| Fault::internal(format!("pack answer: {error}")))
+    }
+
     async fn unpack(self, packed: Bytes, bounds: &Bounds<'_>) -> Result<Collected, Fault> {
         let (limit, aligned_at) = (bounds.limit, bounds.aligned_at);
         if packed.len() <= UNPACKED_IN_PLACE {
             // At best a thousandfold: what small bodies unpack to is not worth a seat in the budget.
             let bytes = self.unpack_here(&packed, limit, aligned_at)?;
-            return Ok(Collected { bytes, _held: None });
+            return Ok(Collected { bytes, held: None });
         }
         let held = bounds.buffers.reserve(limit)?;
         let work = tokio::task::spawn_blocking(move || self.unpack_here(&packed, limit, aligned_at));
         let bytes = work.await.map_err(|_| Fault::internal("unpacking a body broke"))??;
-        Ok(Collected { bytes, _held: Some(held) })
+        Ok(Collected { bytes, held: Some(held) })
     }
 
     fn unpack_here(self, packed: &[u8], limit: usize, aligned_at: usize) -> Result<Bytes, Fault> {
@@ -308,8 +384,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use http_body_util::{Full, StreamBody};
     use hyper::body::Frame;
 
@@ -338,6 +412,22 @@ mod tests {
         assert_eq!(gathered(&[500, 500], 0).await.unwrap().len(), 1000);
         assert_eq!(gathered(&[500, 501], 0).await.unwrap_err().kind, FaultKind::TooLarge);
         assert_eq!(gathered(&[1001], 0).await.unwrap_err().kind, FaultKind::TooLarge);
+    }
+
+    #[tokio::test]
+    async fn answers_are_packed_as_the_caller_takes_them() {
+        let check = |accepted: &str, expected: Option<Packing>| {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, accepted.parse().unwrap())]);
+            assert_eq!(Packing::accepted(&headers), expected, "{accepted}");
+        };
+        check("gzip, deflate", Some(Packing::Gzip));
+        check("br, Deflate;q=0.5", Some(Packing::Deflate));
+        check("gzip;q=0, identity", None);
+        check("*", None);
+        for packing in [Packing::Gzip, Packing::Deflate] {
+            let packed = packing.pack(vec![Bytes::from_static(b"one "), Bytes::from_static(b"two")]).await;
+            assert_eq!(packing.unpack_here(&packed.unwrap(), 100, 0).unwrap().as_ref(), b"one two");
+        }
     }
 
     #[test]

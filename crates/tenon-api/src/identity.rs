@@ -12,6 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tenon_contract::{Identity, Parameter, Parameters, RequestId, Response};
 
+use crate::grpc::answers::GRPC;
 use crate::ids;
 
 /// Stamps that a thread keeps; beyond that it begins anew.
@@ -85,6 +86,13 @@ impl Stamp {
         ]);
         let number = identity.version.number.to_string();
         Self { identity, generation, headers, number, parameters }
+    }
+
+    /// An answer of gRPC with these headers.
+    pub(crate) fn respond_grpc(&self, id: &RequestId, body: Body) -> axum::response::Response {
+        let mut response = self.respond(id, body);
+        response.headers_mut().insert(CONTENT_TYPE, GRPC);
+        response
     }
 
     /// An answer in JSON with these headers: identity, the request's id, content type.

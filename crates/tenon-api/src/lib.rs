@@ -5,12 +5,14 @@
 //!                                                                      └─► admin/<noun> ─► control plane
 //! ```
 //!
+//! Calls of gRPC leave the way before the router: [`grpc`] finds their method.
+//!
 //! This is the only crate that knows servers. It decides nothing about models: it reads bytes, asks the
 //! data plane or the control plane, and writes down what they say.
 //!
 //! Invariants:
 //! - What changes anything passes a permit, on whatever wire it is asked ([`auth`]).
-//! - Numbers of HTTP stand in [`status`] alone.
+//! - Numbers of HTTP and gRPC stand in [`status`] alone.
 //! - Every limit is a field of [`Limits`] and holds after decompression ([`body`]).
 //! - Tokens and bodies are never logged.
 
@@ -18,6 +20,7 @@ mod admin;
 mod auth;
 mod body;
 mod event_loops;
+mod grpc;
 mod guard;
 mod identity;
 mod ids;
@@ -32,7 +35,7 @@ mod tls;
 
 pub use admin::OPENAPI;
 pub use auth::Access;
-pub use parts::{ApiParts, Control, Limits, Paint, ReadExamples};
+pub use parts::{ApiParts, Control, Limits, LogLines, LogSwitch, Paint, ReadExamples};
 pub use router::routes;
 pub use server::{ServeError, serve};
 pub use tls::{TlsError, TlsFiles};

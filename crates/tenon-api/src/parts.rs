@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Access;
 use crate::ids::Ids;
 use crate::infer::pictures::PAINTED_AT_ONCE;
+use crate::infer::trace::Traces;
 use crate::tls::TlsFiles;
 
 /// Takes the file of examples out of an upload, where it has one. Given by the binary, because the wires
@@ -56,6 +57,33 @@ pub struct ApiParts {
     pub runtimes: Vec<RuntimeView>,
     /// True while services are being brought back after a start. The node is not ready until it is false.
     pub starting: Arc<AtomicBool>,
+    /// Changes what is logged.
+    pub log: Arc<dyn LogSwitch>,
+}
+
+/// What the log holds, to be read and changed while the server runs. Given by the binary, which owns the log.
+pub trait LogSwitch: Send + Sync {
+    /// What it holds now.
+    fn lines(&self) -> LogLines;
+
+    /// Lets it hold something else from now on.
+    ///
+    /// # Errors
+    /// The log cannot be changed.
+    fn set(&self, lines: LogLines) -> Result<(), Fault>;
+}
+
+/// Kinds of lines that a log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLines {
+    /// What happens.
+    pub info: bool,
+    /// What should not happen and does no harm.
+    pub warning: bool,
+    /// What goes wrong.
+    pub error: bool,
+    /// Above 0, also each request.
+    pub verbose: u32,
 }
 
 /// The control plane.
@@ -139,6 +167,8 @@ pub(crate) struct Api {
     /// Set when the server is to end: readiness fails, and streams without an end of their own stop.
     pub(crate) stopping: CancellationToken,
     pub(crate) buffers: crate::body::Buffers,
+    pub(crate) traces: Traces,
+    pub(crate) log: Arc<dyn LogSwitch>,
     pub(crate) is_tls: bool,
     starting: Arc<AtomicBool>,
 }
@@ -165,6 +195,8 @@ impl Api {
             infer: contract::INFER.into(),
             stopping: CancellationToken::new(),
             buffers,
+            traces: Traces::default(),
+            log: parts.log,
             is_tls: parts.tls.is_some(),
             starting: parts.starting,
         }

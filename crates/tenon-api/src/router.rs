@@ -11,39 +11,24 @@ use serde::de::DeserializeOwned;
 use tenon_contract::{Fault, FaultKind};
 
 use crate::admin::{blobs, jobs, models, node, services};
-use crate::infer::{metadata, native, oip_rest, repository};
+use crate::infer::{config, logging, metadata, native, oip_rest, repository, statistics, trace};
 use crate::parts::Shared;
 use crate::status::{Style, refusal};
 use crate::{page, probes};
 
 /// Routes of protocols that this build knows and refuses, with what to do instead.
-const REFUSED: [(MethodFilter, &str, &str); 30] = [
+const REFUSED: [(MethodFilter, &str, &str); 15] = [
     (MethodFilter::POST, "/v2/models/{service}/generate", GENERATE),
     (MethodFilter::POST, "/v2/models/{service}/generate_stream", GENERATE),
     (MethodFilter::POST, "/v2/models/{service}/versions/{version}/generate", GENERATE),
     (MethodFilter::POST, "/v2/models/{service}/versions/{version}/generate_stream", GENERATE),
     (MethodFilter::POST, "/v2/models/{service}/infer_stream", STREAM),
     (MethodFilter::POST, "/v2/models/{service}/versions/{version}/infer_stream", STREAM),
-    (MethodFilter::GET, "/v2/models/{service}/config", CONFIG),
-    (MethodFilter::GET, "/v2/models/{service}/versions/{version}/config", CONFIG),
-    (MethodFilter::GET, "/v2/models/{service}/stats", STATISTICS),
-    (MethodFilter::GET, "/v2/models/{service}/versions/{version}/stats", STATISTICS),
-    (MethodFilter::GET, "/v2/models/stats", STATISTICS),
-    (MethodFilter::GET, "/v2/models/{service}/trace/setting", TRACE),
-    (MethodFilter::POST, "/v2/models/{service}/trace/setting", TRACE),
-    (MethodFilter::GET, "/v2/trace/setting", TRACE),
-    (MethodFilter::POST, "/v2/trace/setting", TRACE),
-    (MethodFilter::GET, "/v2/logging", LOGGING),
-    (MethodFilter::POST, "/v2/logging", LOGGING),
-    (MethodFilter::GET, "/v2/systemsharedmemory/status", SHARED_MEMORY),
     (MethodFilter::GET, "/v2/systemsharedmemory/region/{region}/status", SHARED_MEMORY),
     (MethodFilter::POST, "/v2/systemsharedmemory/region/{region}/register", SHARED_MEMORY),
-    (MethodFilter::POST, "/v2/systemsharedmemory/unregister", SHARED_MEMORY),
     (MethodFilter::POST, "/v2/systemsharedmemory/region/{region}/unregister", SHARED_MEMORY),
-    (MethodFilter::GET, "/v2/cudasharedmemory/status", SHARED_MEMORY),
     (MethodFilter::GET, "/v2/cudasharedmemory/region/{region}/status", SHARED_MEMORY),
     (MethodFilter::POST, "/v2/cudasharedmemory/region/{region}/register", SHARED_MEMORY),
-    (MethodFilter::POST, "/v2/cudasharedmemory/unregister", SHARED_MEMORY),
     (MethodFilter::POST, "/v2/cudasharedmemory/region/{region}/unregister", SHARED_MEMORY),
     (MethodFilter::GET, "/v2/docs", DOCS),
     (MethodFilter::GET, "/v2/docs/dataplane.json", DOCS),
@@ -52,11 +37,6 @@ const REFUSED: [(MethodFilter, &str, &str); 30] = [
 
 const GENERATE: &str = "the generate extension is not part of this build; call infer";
 const STREAM: &str = "streams are not part of this build; call infer";
-const CONFIG: &str = "model configurations of Triton are not kept; see GET /v2/models/{service} for the \
-                      signature and GET /api/v1/services/{service} for settings";
-const STATISTICS: &str = "the statistics extension is not part of this build; read /metrics";
-const TRACE: &str = "the trace extension is not part of this build; requests bear ids in logs and answers";
-const LOGGING: &str = "the logging extension is not part of this build; start tenon with another TENON_LOG";
 const SHARED_MEMORY: &str = "shared memory is not part of this build; send tensors with the request, binary \
                              ones are not copied";
 const DOCS: &str = "there is no Swagger page; the description of all routes is GET /api/v1/openapi.json";
@@ -120,6 +100,21 @@ impl Routes {
             .get("/v2/models/{service}/ready", metadata::model_ready)
             .get("/v2/models/{service}/versions/{version}", metadata::model_version)
             .get("/v2/models/{service}/versions/{version}/ready", metadata::model_version_ready)
+            .get("/v2/trace/setting", trace::show)
+            .post("/v2/trace/setting", trace::set)
+            .get("/v2/models/{service}/trace/setting", trace::show_model)
+            .post("/v2/models/{service}/trace/setting", trace::set_model)
+            .get("/v2/logging", logging::show)
+            .post("/v2/logging", logging::set)
+            .get("/v2/systemsharedmemory/status", metadata::no_regions)
+            .post("/v2/systemsharedmemory/unregister", metadata::no_region_left)
+            .get("/v2/cudasharedmemory/status", metadata::no_regions)
+            .post("/v2/cudasharedmemory/unregister", metadata::no_region_left)
+            .get("/v2/models/stats", statistics::all)
+            .get("/v2/models/{service}/stats", statistics::model)
+            .get("/v2/models/{service}/versions/{version}/stats", statistics::model_version)
+            .get("/v2/models/{service}/config", config::model)
+            .get("/v2/models/{service}/versions/{version}/config", config::model_version)
             .post("/v2/models/{service}/infer", oip_rest::routed)
             .post("/v2/models/{service}/versions/{version}/infer", oip_rest::routed)
             .post("/v2/repository/index", repository::index)

@@ -29,13 +29,13 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::Service as _;
 
 use crate::event_loops::EventLoops;
-use crate::guard;
 use crate::ids::{self, Ids};
 use crate::infer::oip_rest::{self, Target};
 use crate::parts::{Api, ApiParts, Limits, Shared};
 use crate::router::router;
 use crate::status::{Style, refusal, refusal_with};
 use crate::tls::TlsError;
+use crate::{grpc, guard};
 
 /// What one connection over the limit is told.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
@@ -202,7 +202,10 @@ impl Server {
     async fn answer(self: &Arc<Self>, local: IpAddr, request: Request<Incoming>) -> Response {
         let line = Line::begin(&request);
         let mut response = match guard::check(&self.api.access, local, &request) {
+            Err(away) if grpc::is_call(&request) => grpc::answers::refusal(&away.fault),
             Err(away) => refusal_with(away.status, &away.fault, Style::of(request.uri().path())),
+            // Boxed, so that the future of REST is small.
+            Ok(()) if grpc::is_call(&request) => Box::pin(self.call(request)).await,
             Ok(()) => self.pass(request).await,
         };
         let headers = response.headers_mut();
@@ -226,21 +229,35 @@ impl Server {
         let is_inference = is_inference(parts.uri.path());
         let request = Request::from_parts(parts, Body::new(body));
         // Boxed, so that the future of the hot path is small.
-        if is_inference { Box::pin(self.route(request)).await } else { Box::pin(self.aside(request)).await }
+        if is_inference {
+            return Box::pin(self.route(request)).await;
+        }
+        let server = self.clone();
+        let work = async move { server.route(request).await };
+        Box::pin(self.aside(work, |fault| refusal(fault, Style::Admin))).await
     }
 
-    /// Routes off the event loop, so that the work of the administration holds up no inference.
-    async fn aside(self: &Arc<Self>, request: Request<Body>) -> Response {
-        let server = self.clone();
-        let work = self.main.spawn(async move { server.route(request).await });
+    /// Calls of gRPC. Those of the repository run off the event loop, as they do on REST.
+    async fn call(&self, request: Request<Incoming>) -> Response {
+        if !grpc::is_administration(request.uri().path()) {
+            return grpc::answer(&self.api, request).await;
+        }
+        let api = self.api.clone();
+        self.aside(async move { grpc::answer(&api, request).await }, grpc::answers::refusal).await
+    }
+
+    /// Works off the event loop, so that the administration holds up no inference.
+    async fn aside(
+        &self,
+        work: impl Future<Output = Response> + Send + 'static,
+        refuse: impl Fn(&Fault) -> Response,
+    ) -> Response {
+        let work = self.main.spawn(work);
         match AbortOnDropHandle::new(work).await {
             Ok(response) => response,
             Err(ended) => match ended.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => {
-                    let fault = Fault::unavailable("the server is shutting down");
-                    refusal(&fault, Style::Admin)
-                }
+                Err(_) => refuse(&Fault::unavailable("the server is shutting down")),
             },
         }
     }

@@ -32,6 +32,39 @@ pub(crate) fn status(kind: FaultKind) -> StatusCode {
     }
 }
 
+/// The code of gRPC that tells of a kind of fault.
+pub(crate) fn code(kind: FaultKind) -> Code {
+    match kind {
+        FaultKind::Invalid => Code::InvalidArgument,
+        FaultKind::NotFound => Code::NotFound,
+        FaultKind::Conflict => Code::FailedPrecondition,
+        FaultKind::Unauthenticated => Code::Unauthenticated,
+        FaultKind::Denied => Code::PermissionDenied,
+        FaultKind::TooLarge | FaultKind::Overloaded => Code::ResourceExhausted,
+        FaultKind::Unavailable => Code::Unavailable,
+        FaultKind::Deadline => Code::DeadlineExceeded,
+        FaultKind::Cancelled => Code::Cancelled,
+        FaultKind::Unsupported => Code::Unimplemented,
+        FaultKind::Model | FaultKind::Internal => Code::Internal,
+    }
+}
+
+/// The codes of gRPC that are used here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    Cancelled = 1,
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    NotFound = 5,
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    FailedPrecondition = 9,
+    Unimplemented = 12,
+    Internal = 13,
+    Unavailable = 14,
+    Unauthenticated = 16,
+}
+
 /// How a refusal is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
@@ -137,20 +170,22 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_status() {
-        let check = |kind, expected: u16| assert_eq!(status(kind).as_u16(), expected, "{kind:?}");
-        check(FaultKind::Invalid, 400);
-        check(FaultKind::Unauthenticated, 401);
-        check(FaultKind::Denied, 403);
-        check(FaultKind::NotFound, 404);
-        check(FaultKind::Conflict, 409);
-        check(FaultKind::TooLarge, 413);
-        check(FaultKind::Overloaded, 429);
-        check(FaultKind::Cancelled, 499);
-        check(FaultKind::Model, 500);
-        check(FaultKind::Internal, 500);
-        check(FaultKind::Unsupported, 501);
-        check(FaultKind::Unavailable, 503);
-        check(FaultKind::Deadline, 504);
+        let check = |kind, expected: u16, grpc: u16| {
+            assert_eq!((status(kind).as_u16(), code(kind) as u16), (expected, grpc), "{kind:?}");
+        };
+        check(FaultKind::Invalid, 400, 3);
+        check(FaultKind::Unauthenticated, 401, 16);
+        check(FaultKind::Denied, 403, 7);
+        check(FaultKind::NotFound, 404, 5);
+        check(FaultKind::Conflict, 409, 9);
+        check(FaultKind::TooLarge, 413, 8);
+        check(FaultKind::Overloaded, 429, 8);
+        check(FaultKind::Cancelled, 499, 1);
+        check(FaultKind::Model, 500, 13);
+        check(FaultKind::Internal, 500, 13);
+        check(FaultKind::Unsupported, 501, 12);
+        check(FaultKind::Unavailable, 503, 14);
+        check(FaultKind::Deadline, 504, 4);
     }
 
     #[test]

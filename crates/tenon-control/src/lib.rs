@@ -32,6 +32,6 @@ mod promote_tests;
 
 pub use jobs::{Follow, JobLimits, Jobs, StepHook, Work};
 pub use onboard::Onboarding;
-pub use permit::{Action, Caller, Infer, Observe, Permit, Promote, Push, authorize};
+pub use permit::{Action, Caller, Configure, Infer, Observe, Permit, Promote, Push, authorize};
 pub use ports::{Clock, Finding, NodePort, Prover, ReceiptHead, Stage, SystemClock};
 pub use promote::Promotion;

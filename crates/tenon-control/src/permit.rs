@@ -58,6 +58,10 @@ pub struct Push;
 #[derive(Clone, Copy, Debug)]
 pub struct Promote;
 
+/// To change how the server itself works: what it logs and traces.
+#[derive(Clone, Copy, Debug)]
+pub struct Configure;
+
 impl Action for Infer {
     const WORDS: &'static str = "ask a service for an answer";
     const SCOPE: &'static str = "infer";
@@ -87,6 +91,15 @@ impl Action for Push {
 
 impl Action for Promote {
     const WORDS: &'static str = "change what a service serves";
+    const SCOPE: &'static str = "admin";
+
+    fn allows(caller: &Caller) -> bool {
+        caller.admin
+    }
+}
+
+impl Action for Configure {
+    const WORDS: &'static str = "change settings of the server";
     const SCOPE: &'static str = "admin";
 
     fn allows(caller: &Caller) -> bool {
@@ -128,19 +141,20 @@ mod tests {
     #[test]
     fn scopes_allow_what_they_name() {
         let nobody = Caller { name: "nobody".to_owned(), infer: false, admin: false };
-        // infer, observe, push, promote
-        let check = |caller: &Caller, expected: [bool; 4]| {
+        // infer, observe, push, promote, configure
+        let check = |caller: &Caller, expected: [bool; 5]| {
             let found = [
                 authorize(caller, Infer).is_ok(),
                 authorize(caller, Observe).is_ok(),
                 authorize(caller, Push).is_ok(),
                 authorize(caller, Promote).is_ok(),
+                authorize(caller, Configure).is_ok(),
             ];
             assert_eq!(found, expected, "{caller:?}");
         };
-        check(&Caller::admin("ada"), [true; 4]);
-        check(&Caller::infer("app"), [true, true, false, false]);
-        check(&nobody, [false; 4]);
+        check(&Caller::admin("ada"), [true; 5]);
+        check(&Caller::infer("app"), [true, true, false, false, false]);
+        check(&nobody, [false; 5]);
         let fault = authorize(&Caller::infer("app"), Promote).unwrap_err();
         assert_eq!(fault.kind, FaultKind::Denied);
         assert!(fault.text.contains("`admin`") && fault.text.contains("`app`"), "{fault}");

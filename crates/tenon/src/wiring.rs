@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tenon_api::{Access, ApiParts, Control, TlsFiles};
+use tenon_api::{Access, ApiParts, Control, LogSwitch, TlsFiles};
 use tenon_catalog::{Catalog, SqliteOptions};
 use tenon_codec::native::picture::Detection;
 use tenon_contract::admin::RuntimeView;
@@ -67,6 +67,7 @@ pub struct House {
     tokens: Arc<Tokens>,
     views: Vec<RuntimeView>,
     starting: Arc<AtomicBool>,
+    log: Arc<dyn LogSwitch>,
 }
 
 impl House {
@@ -79,6 +80,7 @@ impl House {
         folder: &DataFolder,
         started: Started,
         tokens: Tokens,
+        log: Arc<dyn LogSwitch>,
     ) -> Result<Self, Fault> {
         let Started { runtimes, views, onnxruntime } = started;
         let (node_hook, job_hook) = match config.fault.clone() {
@@ -117,7 +119,7 @@ impl House {
         let promotion = Promotion::new(catalog.clone(), local, clock, config.services.clone());
         let control = Control { onboarding, promotion, jobs };
         let (tokens, starting) = (Arc::new(tokens), Arc::new(AtomicBool::new(true)));
-        Ok(Self { node, control, catalog, store, config, tokens, views, starting })
+        Ok(Self { node, control, catalog, store, config, tokens, views, starting, log })
     }
 
     /// What the wires are given.
@@ -148,6 +150,7 @@ impl House {
             tenon: env!("CARGO_PKG_VERSION").to_owned(),
             runtimes: self.views.clone(),
             starting: self.starting.clone(),
+            log: self.log.clone(),
         }
     }
 

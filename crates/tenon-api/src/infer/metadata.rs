@@ -1,5 +1,7 @@
 //! Health and metadata of the Open Inference Protocol: `GET /v2...`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -7,6 +9,7 @@ use serde::Serialize;
 use tenon_codec::oip::TensorMetadata;
 use tenon_contract::{Fault, FaultKind, Format, ServiceName, TensorSpec};
 use tenon_control::Infer;
+use tenon_serving::Slot;
 
 use super::{absent, version};
 use crate::auth::Allowed;
@@ -15,7 +18,18 @@ use crate::router::Named;
 use crate::status::{OipFault, json, ok};
 
 /// What this server answers beyond the protocol's core.
-const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_repository", "parameters"];
+pub(crate) const EXTENSIONS: [&str; 8] = [
+    "binary_tensor_data",
+    "classification",
+    "logging",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "statistics",
+    "trace",
+];
+/// The name of this server.
+pub(crate) const SERVER: &str = "tenon";
 
 #[derive(Serialize)]
 struct Health {
@@ -43,12 +57,12 @@ struct ModelReady<'a> {
 }
 
 #[derive(Serialize)]
-struct ModelMetadata {
-    name: ServiceName,
-    versions: Vec<String>,
-    platform: String,
-    inputs: Vec<TensorMetadata>,
-    outputs: Vec<TensorMetadata>,
+pub(crate) struct ModelMetadata {
+    pub(crate) name: ServiceName,
+    pub(crate) versions: Vec<String>,
+    pub(crate) platform: String,
+    pub(crate) inputs: Vec<TensorMetadata>,
+    pub(crate) outputs: Vec<TensorMetadata>,
 }
 
 /// `GET /v2/health/live`.
@@ -65,7 +79,7 @@ pub(crate) async fn ready(State(api): State<Shared>) -> Response {
 
 /// `GET /v2`.
 pub(crate) async fn server(State(api): State<Shared>, _: Allowed<Infer>) -> Response {
-    ok(&ServerMetadata { name: "tenon", version: &api.tenon, extensions: EXTENSIONS })
+    ok(&ServerMetadata { name: SERVER, version: &api.tenon, extensions: EXTENSIONS })
 }
 
 /// `GET /v2/models`.
@@ -97,7 +111,7 @@ pub(crate) async fn model_ready(
     _: Allowed<Infer>,
     Named(service): Named<ServiceName>,
 ) -> Result<Response, OipFault> {
-    Ok(readiness(&api, &service, None)?)
+    Ok(told(&service, is_ready(&api, &service, None)?))
 }
 
 /// `GET /v2/models/{service}/versions/{version}/ready`.
@@ -106,14 +120,23 @@ pub(crate) async fn model_version_ready(
     _: Allowed<Infer>,
     Named((service, version)): Named<(ServiceName, String)>,
 ) -> Result<Response, OipFault> {
-    Ok(readiness(&api, &service, Some(&version))?)
+    Ok(told(&service, is_ready(&api, &service, Some(&version))?))
 }
 
-fn metadata(api: &Api, service: ServiceName, asked: Option<&str>) -> Result<ModelMetadata, Fault> {
-    let generation = api.node.pin();
-    let slot = generation.slot(&service).ok_or_else(|| unknown(api, &service))?;
+/// `GET /v2/{system,cuda}sharedmemory/status`: there are no regions.
+pub(crate) async fn no_regions(_: Allowed<Infer>) -> Response {
+    ok(&[(); 0])
+}
+
+/// `POST /v2/{system,cuda}sharedmemory/unregister`: clients call it before they begin; nothing is registered.
+pub(crate) async fn no_region_left(_: Allowed<Infer>) -> Response {
+    json(StatusCode::OK, &serde_json::Map::new())
+}
+
+/// What a service takes and gives, in the words of the protocol.
+pub(crate) fn metadata(api: &Api, service: ServiceName, asked: Option<&str>) -> Result<ModelMetadata, Fault> {
+    let slot = slot(api, &service, asked)?;
     let live = slot.revision().version();
-    check_version(&service, live.id.number, asked)?;
     let promise = slot.promise();
     let tensors = |specs: &[TensorSpec]| specs.iter().map(TensorMetadata::from).collect();
     Ok(ModelMetadata {
@@ -125,17 +148,25 @@ fn metadata(api: &Api, service: ServiceName, asked: Option<&str>) -> Result<Mode
     })
 }
 
-fn readiness(api: &Api, service: &ServiceName, asked: Option<&str>) -> Result<Response, Fault> {
+/// The slot of a service, where it is answered by the version asked for.
+pub(super) fn slot(api: &Api, service: &ServiceName, asked: Option<&str>) -> Result<Arc<Slot>, Fault> {
+    let generation = api.node.pin();
+    let slot = generation.slot(service).ok_or_else(|| unknown(api, service))?;
+    check_version(service, slot.revision().version().id.number, asked)?;
+    Ok(slot.clone())
+}
+
+/// Whether a service answers. One that is wanted and down is known, and not ready.
+pub(crate) fn is_ready(api: &Api, service: &ServiceName, asked: Option<&str>) -> Result<bool, Fault> {
     let generation = api.node.pin();
     let Some(slot) = generation.slot(service) else {
-        // One that is wanted and down is known, and not ready.
         return match unknown(api, service) {
             fault if fault.kind == FaultKind::NotFound => Err(fault),
-            _ => Ok(told(service, false)),
+            _ => Ok(false),
         };
     };
     check_version(service, slot.revision().version().id.number, asked)?;
-    Ok(told(service, api.node.is_service_ready(service)))
+    Ok(api.node.is_service_ready(service))
 }
 
 fn told(service: &ServiceName, ready: bool) -> Response {
@@ -143,7 +174,7 @@ fn told(service: &ServiceName, ready: bool) -> Response {
     json(status, &ModelReady { name: service, ready })
 }
 
-fn unknown(api: &Api, service: &ServiceName) -> Fault {
+pub(super) fn unknown(api: &Api, service: &ServiceName) -> Fault {
     absent(api, service, Fault::not_found(format!("no service `{service}` is served here")))
 }
 
@@ -157,6 +188,6 @@ fn check_version(service: &ServiceName, live: u64, asked: Option<&str>) -> Resul
 }
 
 /// The protocol writes platforms as `project_format`.
-fn platform(format: &Format) -> String {
+pub(super) fn platform(format: &Format) -> String {
     if *format == Format::ONNX { "onnx_onnxv1".to_owned() } else { format!("tenon_{format}") }
 }

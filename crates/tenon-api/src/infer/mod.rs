@@ -1,15 +1,23 @@
 //! The wires of inference, one module each, and what they share.
 
+pub(crate) mod config;
+pub(crate) mod logging;
 pub(crate) mod metadata;
 pub(crate) mod native;
+pub(crate) mod oip_grpc;
 pub(crate) mod oip_rest;
 pub(crate) mod pictures;
 pub(crate) mod repository;
+pub(crate) mod statistics;
+pub(crate) mod trace;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName};
-use tenon_contract::{Fault, FaultKind, Parameter, Parameters, Request, Response, ServiceName};
+use tenon_codec::oip::{self, OutputAsk};
+use tenon_contract::{
+    Fault, FaultKind, NamedTensor, Parameter, Parameters, Request, RequestId, Response, ServiceName,
+};
 
 use crate::parts::Api;
 
@@ -46,10 +54,47 @@ fn timeout(headers: &HeaderMap, parameters: &Parameters) -> Result<Option<Durati
     Ok(wishes.into_iter().flatten().filter(|wish| !wish.is_zero()).min())
 }
 
+/// A request for tensors, from either wire of the Open Inference Protocol.
+struct Asked<'a> {
+    service: ServiceName,
+    version: Option<u64>,
+    id: RequestId,
+    timeout: Option<Duration>,
+    parameters: Parameters,
+    inputs: Vec<NamedTensor>,
+    outputs: &'a [OutputAsk],
+}
+
+/// Asks the data plane, and puts the best classes into the place of outputs that are wanted so.
+async fn ask_classified(api: &Api, asked: Asked<'_>) -> Result<Response, Fault> {
+    let request = Request {
+        service: asked.service,
+        version: asked.version,
+        operation: api.infer.clone(),
+        id: asked.id,
+        timeout: asked.timeout,
+        parameters: asked.parameters,
+        inputs: asked.inputs,
+        outputs: asked.outputs.iter().map(|output| output.name.clone()).collect(),
+    };
+    let mut answer = ask(api, request).await?;
+    for (ask, output) in asked.outputs.iter().zip(&mut answer.outputs) {
+        if let Some(classes) = ask.classification.filter(|classes| *classes > 0) {
+            output.tensor = oip::classify(&output.tensor, classes)
+                .map_err(|fault| fault.during(format_args!("output `{}`", output.name)))?;
+        }
+    }
+    Ok(answer)
+}
+
 /// Asks the data plane. A service that is wanted and not there is unavailable, not unknown.
 async fn ask(api: &Api, request: Request) -> Result<Response, Fault> {
     let service = request.service.clone();
+    let traced = api.traces.is_on().then(|| (Instant::now(), request.id.clone()));
     let answer = api.node.infer(request).await;
+    if let Some((begun, id)) = traced {
+        api.traces.trace(&service, &id, begun, &answer);
+    }
     answer.map_err(|fault| absent(api, &service, fault))
 }
 

@@ -13,16 +13,16 @@ use axum::body::Body;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::body::{Frame, SizeHint};
 use tenon_codec::oip::{self, Encoded, Form, InferRequest};
-use tenon_contract::{Fault, FaultKind, RequestId, ServiceName};
+use tenon_contract::{Fault, RequestId, ServiceName};
 use tenon_control::Infer;
 
-use super::{ask, service, timeout, version};
-use crate::body;
+use super::{Asked, ask_classified, service, timeout, version};
+use crate::body::{self, Packing};
 use crate::identity::Stamp;
 use crate::ids::{self, Ids};
 use crate::parts::Shared;
@@ -30,6 +30,9 @@ use crate::status::{Style, refusal};
 
 const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Answers from this many bytes on are packed for callers who take them so.
+const LARGE: usize = 16 << 10;
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,19 +104,44 @@ where
         *id = asked.id.as_deref().and_then(|id| id.parse().ok());
     }
     let id = id.get_or_insert_with(|| api.ids.fresh()).clone();
-    let request = tenon_contract::Request {
+    let request = Asked {
         service,
         version,
-        operation: api.infer.clone(),
         id,
         timeout: timeout(headers, &asked.parameters)?,
         parameters: asked.parameters,
         inputs: asked.inputs,
-        outputs: asked.outputs.iter().map(|output| output.name.clone()).collect(),
+        outputs: &asked.outputs,
     };
-    let answer = ask(api, request).await?;
+    let answer = ask_classified(api, request).await?;
     let wants_binary = |name: &str| oip::wants_binary(&asked.outputs, asked.binary_output, name);
-    respond(&answer, asked.id.as_deref(), |name| if wants_binary(name) { Form::Binary } else { Form::Json })
+    let form = |name: &str| if wants_binary(name) { Form::Binary } else { Form::Json };
+    match write(&answer, asked.id.as_deref(), form, headers)? {
+        Written::Whole(response) => Ok(response),
+        // Apart, as it waits: the future of the hot path is small.
+        Written::ToPack(encoded, packing) => Box::pin(respond_packed(answer, encoded, packing)).await,
+    }
+}
+
+/// An answer as far as it can be written at once.
+enum Written {
+    Whole(Response),
+    ToPack(Encoded, Packing),
+}
+
+fn write(
+    answer: &tenon_contract::Response,
+    id: Option<&str>,
+    form: impl Fn(&str) -> Form,
+    headers: &HeaderMap,
+) -> Result<Written, Fault> {
+    let stamp = Stamp::of(answer);
+    let encoded = encode(answer, &stamp, id, form)?;
+    let packing = if encoded.length() < LARGE { None } else { Packing::accepted(headers) };
+    Ok(match packing {
+        Some(packing) => Written::ToPack(encoded, packing),
+        None => Written::Whole(respond(answer, &stamp, encoded)),
+    })
 }
 
 fn json_length(headers: &HeaderMap) -> Result<Option<usize>, Fault> {
@@ -133,18 +161,7 @@ fn decode(
     if json_length == Some(0) {
         return decode_raw(api, service, body);
     }
-    let asked = oip::decode_request(body, json_length, &api.limits.codec)?;
-    match asked.outputs.iter().find(|output| output.classification.is_some()) {
-        Some(output) => Err(Fault::new(
-            FaultKind::Unsupported,
-            format!(
-                "output `{}`: the classification extension is not part of this server; ask for the output \
-                 itself and sort it",
-                output.name
-            ),
-        )),
-        None => Ok(asked),
-    }
+    oip::decode_request(body, json_length, &api.limits.codec)
 }
 
 /// A body without JSON is the one input of the service.
@@ -163,12 +180,12 @@ fn decode_raw(api: &Shared, service: &ServiceName, body: Bytes) -> Result<InferR
     }
 }
 
-fn respond(
+fn encode(
     answer: &tenon_contract::Response,
+    stamp: &Stamp,
     id: Option<&str>,
     form: impl Fn(&str) -> Form,
-) -> Result<Response, Fault> {
-    let stamp = Stamp::of(answer);
+) -> Result<Encoded, Fault> {
     let with_own;
     let parameters = if answer.parameters.is_empty() {
         &stamp.parameters
@@ -184,7 +201,26 @@ fn respond(
         parameters,
         outputs: &answer.outputs,
     };
-    let Encoded { json_length, head, payloads } = oip::encode_response(&document, form)?;
+    oip::encode_response(&document, form)
+}
+
+/// The answer of a caller who takes it packed. Its lengths are those of the answer that is unpacked.
+async fn respond_packed(
+    answer: tenon_contract::Response,
+    encoded: Encoded,
+    packing: Packing,
+) -> Result<Response, Fault> {
+    let Encoded { json_length, head, payloads } = encoded;
+    let head = packing.pack(std::iter::once(head).chain(payloads).collect()).await?;
+    let packed = Encoded { json_length, head, payloads: Vec::new() };
+    let mut response = respond(&answer, &Stamp::of(&answer), packed);
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(packing.name()));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+    Ok(response)
+}
+
+fn respond(answer: &tenon_contract::Response, stamp: &Stamp, encoded: Encoded) -> Response {
+    let Encoded { json_length, head, payloads } = encoded;
     let body = if payloads.is_empty() { Body::from(head) } else { Body::new(Pieces::new(head, payloads)) };
     let mut response = stamp.respond(&answer.id, body);
     if let Some(length) = json_length {
@@ -192,7 +228,7 @@ fn respond(
         headers.insert(CONTENT_TYPE, BINARY);
         headers.insert(JSON_LENGTH, HeaderValue::from(length));
     }
-    Ok(response)
+    response
 }
 
 /// A body of several pieces whose length is known: large payloads are sent from where they are.

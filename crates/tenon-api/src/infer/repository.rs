@@ -31,12 +31,12 @@ pub(crate) struct IndexRequest {
 }
 
 #[derive(Serialize)]
-struct Entry {
-    name: String,
+pub(crate) struct Entry {
+    pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    state: &'static str,
-    reason: String,
+    pub(crate) version: Option<String>,
+    pub(crate) state: &'static str,
+    pub(crate) reason: String,
 }
 
 /// `POST /v2/repository/index`: services, and models that could become some.
@@ -45,7 +45,12 @@ pub(crate) async fn index(
     _: Allowed<Infer>,
     Document(asked): Document<IndexRequest>,
 ) -> Response {
-    let mut entries: Vec<_> = api.node.services().iter().map(|service| of_service(&api, service)).collect();
+    ok(&entries(&api, asked.ready).await)
+}
+
+/// Services, and models that could become some; only those that are `ready` where that is asked.
+pub(crate) async fn entries(api: &Api, ready: bool) -> Vec<Entry> {
+    let mut entries: Vec<_> = api.node.services().iter().map(|service| of_service(api, service)).collect();
     match api.catalog.models().await {
         Ok(models) => {
             let served: Vec<_> = entries.iter().map(|entry| entry.name.clone()).collect();
@@ -61,8 +66,8 @@ pub(crate) async fn index(
         // What is served is known without the catalog.
         Err(error) => tracing::warn!(%error, "models left out of the repository index"),
     }
-    entries.retain(|entry| !asked.ready || entry.state == "READY");
-    ok(&entries)
+    entries.retain(|entry| !ready || entry.state == "READY");
+    entries
 }
 
 fn of_service(api: &Api, service: &ServiceName) -> Entry {
@@ -98,15 +103,43 @@ pub(crate) async fn load(
     // The body may carry a whole model.
     let collected = body::collect(&api, &parts.headers, body, 0).await?;
     let request = read_load(&collected.bytes)?;
-    let file = only_file(request.parameters)?;
+    make_answer(&api, (&promote, &push), &service, request.parameters.into_iter().map(Given::of_json))
+        .await?;
+    Ok(done())
+}
+
+/// A parameter of a load, from either wire.
+pub(crate) enum Given {
+    Text(String),
+    Bytes(Bytes),
+    Other,
+}
+
+impl Given {
+    fn of_json((name, value): (String, Value)) -> (String, Self) {
+        match value {
+            Value::String(text) => (name, Self::Text(text)),
+            _ => (name, Self::Other),
+        }
+    }
+}
+
+/// Makes `service` answer, with the model that the parameters bring or else with what is there.
+pub(crate) async fn make_answer(
+    api: &Api,
+    (promote, push): (&Permit<Promote>, &Permit<Push>),
+    service: &ServiceName,
+    parameters: impl IntoIterator<Item = (String, Given)>,
+) -> Result<(), Fault> {
+    let file = only_file(parameters)?;
     let model: ModelName = service.as_str().parse()?;
     let version = match file {
-        Some(bytes) => onboard(&api, &push, &model, bytes).await?,
-        None if api.node.is_service_ready(&service) => return Ok(done()),
-        None => latest(&api, &model).await?,
+        Some(bytes) => onboard(api, push, &model, bytes).await?,
+        None if api.node.is_service_ready(service) => return Ok(()),
+        None => latest(api, &model).await?,
     };
-    serve_version(&api, &promote, &service, wish(version)).await?;
-    Ok(done())
+    serve_version(api, promote, service, wish(version)).await?;
+    Ok(())
 }
 
 /// `POST /v2/repository/models/{service}/unload`.
@@ -115,9 +148,18 @@ pub(crate) async fn unload(
     Allowed(promote): Allowed<Promote>,
     Named(service): Named<ServiceName>,
 ) -> Result<Response, OipFault> {
-    let reason = Some("unloaded through the model repository extension".to_owned());
-    api.control.promotion.remove(&promote, &service, reason).await?;
+    take_away(&api, &promote, &service).await?;
     Ok(done())
+}
+
+/// Takes `service` away.
+pub(crate) async fn take_away(
+    api: &Api,
+    permit: &Permit<Promote>,
+    service: &ServiceName,
+) -> Result<(), Fault> {
+    let reason = Some("unloaded through the model repository extension".to_owned());
+    api.control.promotion.remove(permit, service, reason).await.map(drop)
 }
 
 fn done() -> Response {
@@ -137,11 +179,11 @@ fn read_load(body: &[u8]) -> Result<LoadRequest, Fault> {
 }
 
 /// The model that the request brings, where it brings one.
-fn only_file(parameters: Map<String, Value>) -> Result<Option<Bytes>, Fault> {
+fn only_file(parameters: impl IntoIterator<Item = (String, Given)>) -> Result<Option<Bytes>, Fault> {
     let mut file = None;
     for (name, value) in parameters {
         if name == "config" {
-            check_config(&value)?;
+            check_config(value)?;
         } else if let Some(path) = name.strip_prefix("file:") {
             if !path.ends_with("/model.onnx") || file.is_some() {
                 return Err(unsupported(format!(
@@ -149,10 +191,13 @@ fn only_file(parameters: Map<String, Value>) -> Result<Option<Bytes>, Fault> {
                      with `tenon push` for more"
                 )));
             }
-            let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
-            let bytes =
-                bytes.ok_or_else(|| Fault::invalid(format!("parameter `{name}`: expected base64")))?;
-            file = Some(Bytes::from(bytes));
+            let bytes = match value {
+                Given::Text(text) => STANDARD.decode(text).ok().map(Bytes::from),
+                Given::Bytes(bytes) => Some(bytes),
+                Given::Other => None,
+            };
+            let expected = || Fault::invalid(format!("parameter `{name}`: expected base64"));
+            file = Some(bytes.ok_or_else(expected)?);
         } else {
             return Err(unsupported(format!("parameter `{name}` of a load is not part of this server")));
         }
@@ -161,8 +206,11 @@ fn only_file(parameters: Map<String, Value>) -> Result<Option<Bytes>, Fault> {
 }
 
 /// Triton's clients send a configuration with every file; one that asks for nothing is let pass.
-fn check_config(value: &Value) -> Result<(), Fault> {
-    let config: Option<Map<String, Value>> = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+fn check_config(value: Given) -> Result<(), Fault> {
+    let config: Option<Map<String, Value>> = match value {
+        Given::Text(text) => serde_json::from_str(&text).ok(),
+        _ => None,
+    };
     let config =
         config.ok_or_else(|| Fault::invalid("parameter `config`: expected the text of a JSON object"))?;
     match config.keys().find(|key| !HARMLESS.contains(&key.as_str())) {
@@ -206,7 +254,8 @@ mod tests {
     fn a_load_brings_at_most_one_model_and_no_configuration_that_asks_for_something() {
         let check = |parameters: Value, expected: Result<Option<&[u8]>, FaultKind>| {
             let request = serde_json::json!({ "parameters": parameters }).to_string();
-            let found = only_file(read_load(request.as_bytes()).unwrap().parameters);
+            let parameters = read_load(request.as_bytes()).unwrap().parameters;
+            let found = only_file(parameters.into_iter().map(Given::of_json));
             assert_eq!(found.as_ref().map(|file| file.as_deref()).map_err(|fault| fault.kind), expected);
         };
         check(serde_json::json!({}), Ok(None));

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tenon_api::{Access, ApiParts, Control, Limits, TlsFiles, serve};
+use tenon_api::{Access, ApiParts, Control, Limits, LogLines, LogSwitch, TlsFiles, serve};
 use tenon_catalog::{Catalog, SqliteCatalog, SqliteOptions};
 use tenon_contract::admin::{DryRun, RuntimeView, SwapOrder, Swapped};
 use tenon_contract::{
@@ -102,6 +102,7 @@ impl House {
             tenon: "0.0.0".to_owned(),
             runtimes: vec![RuntimeView { build: "toy 1".to_owned(), formats: Vec::new(), absent: None }],
             starting: starting.clone(),
+            log: Arc::new(Log::default()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -293,6 +294,26 @@ impl NodePort for Port {
 
     fn head(&self, _: &ServiceName) -> Option<ReceiptHead> {
         None
+    }
+}
+
+/// A log that only remembers what it should hold.
+struct Log(Mutex<LogLines>);
+
+impl Default for Log {
+    fn default() -> Self {
+        Self(Mutex::new(LogLines { info: true, warning: true, error: true, verbose: 0 }))
+    }
+}
+
+impl LogSwitch for Log {
+    fn lines(&self) -> LogLines {
+        *self.0.lock().unwrap()
+    }
+
+    fn set(&self, lines: LogLines) -> Result<(), Fault> {
+        *self.0.lock().unwrap() = lines;
+        Ok(())
     }
 }
 

@@ -120,7 +120,7 @@ async fn what_is_wrong_is_told_with_its_place() {
     let asks =
         |outputs: &str| question(1.0).replace("\"inputs\"", &format!("\"outputs\":[{outputs}],\"inputs\""));
     check(&asks(r#"{"name":"z"}"#), 400, "unknown output `z`").await;
-    check(&asks(r#"{"name":"y","parameters":{"classification":3}}"#), 501, "classification").await;
+    check(&asks(r#"{"name":"y","parameters":{"classification":-3}}"#), 400, "labels").await;
     check(&asks(r#"{"name":"y","parameters":{"shared_memory_region":"r"}}"#), 501, "shared memory").await;
     let at = async |path: &str, status: u16, words: &str| {
         house.post(path).body(question(1.0)).send().await.refused(status, words);

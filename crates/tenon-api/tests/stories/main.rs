@@ -2,7 +2,9 @@
 
 mod access;
 mod administration;
+mod extensions;
 mod fuzz;
+mod grpc;
 mod house;
 mod inference;
 mod limits;

@@ -91,7 +91,7 @@ pub fn run(args: Args) -> ExitCode {
 fn serve(args: Args) -> Outcome {
     let raw = args.settings.raw()?;
     let config = raw.check()?;
-    logging::begin(&config.log).map_err(|text| raw.error("log.level", text))?;
+    let log = logging::begin(&config.log).map_err(|text| raw.error("log.level", text))?;
     for (variable, meant) in raw.ignored() {
         let meant = meant.map(crate::config::variable_of).unwrap_or_default();
         tracing::warn!(variable, meant, "environment variable is no setting and was ignored");
@@ -107,7 +107,7 @@ fn serve(args: Args) -> Outcome {
         .build()
         .map_err(|error| Failure::new(format!("start threads: {error}")))?;
     let outcome = runtime.block_on(async {
-        let house = House::build(config, &folder, started, tokens)?;
+        let house = House::build(config, &folder, started, tokens, log)?;
         live(house, listener, args.demo).await
     });
     // What is still loading is cut off: a restart takes it up from the journal.
