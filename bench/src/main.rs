@@ -13,7 +13,9 @@ mod bare;
 mod blocks;
 mod figure;
 mod generator;
+mod grpc;
 mod heavy;
+mod http2;
 mod machine;
 mod noop;
 mod peers;
@@ -85,6 +87,8 @@ struct Asked {
 enum What {
     /// A no-op model beside a bare axum hello.
     Noop,
+    /// The same over gRPC beside a bare axum hello over REST.
+    Grpc,
     /// A detector beside the bare ONNX Runtime.
     Heavy,
     /// From exec to the first answer.
@@ -97,6 +101,7 @@ impl What {
     fn measure(self, setting: &Setting) -> Result<Outcome> {
         match self {
             Self::Noop => noop::measure(setting),
+            Self::Grpc => grpc::measure(setting),
             Self::Heavy => heavy::measure(setting),
             Self::Start => start::measure(setting),
             Self::Swap => swap::measure(setting),

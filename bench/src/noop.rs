@@ -13,8 +13,8 @@ use crate::served::Served;
 use crate::server::Tenon;
 use crate::setting::Setting;
 
-const CONNECTIONS: usize = 8;
-const VALUES: usize = 20;
+pub(crate) const CONNECTIONS: usize = 8;
+pub(crate) const VALUES: usize = 20;
 
 /// Measures it.
 ///
@@ -58,13 +58,13 @@ pub(crate) fn measure(setting: &Setting) -> Result<Outcome> {
 }
 
 /// The peer with what is sent to it: the very same bytes.
-struct Hello {
-    served: Served,
+pub(crate) struct Hello {
+    pub(crate) served: Served,
     _peer: Peer,
 }
 
 impl Hello {
-    fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let (peer, address) = Peer::start(&["hello".to_owned()])?;
         let client = Client::new(&Options { server: format!("http://{address}"), ..Options::default() })?;
         let target = Target::of(&client)?;
