@@ -53,12 +53,12 @@ stub = client._client_stub
 refused(lambda: stub.ModelInfer(typed), "FP16 has no field in typed contents; send it in raw contents")
 
 # A stream: answers in order, errors in between, and the mark of the last answer.
-client.load_model("wide", headers=HEADERS, config="{}", files={"file:1/model.onnx": model("onnx/identity.onnx")})
+client.load_model("wide_rpc", headers=HEADERS, config="{}", files={"file:1/model.onnx": model("onnx/identity.onnx")})
 x = InferInput("x", [1, 2], "FP32")
 client.start_stream(callback=lambda result, error: answers.put((result, error)))
 for number in range(20):
     x.set_data_from_numpy(np.array([[number, 1]], np.float32))
-    name = "none" if number == 5 else "wide"
+    name = "none" if number == 5 else "wide_rpc"
     client.async_stream_infer(name, [x], request_id=str(number), enable_empty_final_response=number == 9)
 for number in range(20):
     result, error = answers.get(timeout=30)
@@ -73,32 +73,32 @@ for number in range(20):
 client.stop_stream()
 
 # Classification.
-best = client.infer("wide", [x], outputs=[InferRequestedOutput("y", class_count=1)]).as_numpy("y")
+best = client.infer("wide_rpc", [x], outputs=[InferRequestedOutput("y", class_count=1)]).as_numpy("y")
 assert best.tolist() == [[b"19.000000:0"]], best
 
 # A message of some megabytes, both ways.
 large = np.arange(2_000_000, dtype=np.float32).reshape(1, -1)
 x = InferInput("x", list(large.shape), "FP32")
 x.set_data_from_numpy(large)
-assert (client.infer("wide", [x]).as_numpy("y") == large).all()
+assert (client.infer("wide_rpc", [x]).as_numpy("y") == large).all()
 
 # What a service is and did.
-metadata = client.get_model_metadata("wide")
+metadata = client.get_model_metadata("wide_rpc")
 assert (metadata.platform, list(metadata.inputs[0].shape)) == ("onnx_onnxv1", [-1, -1]), metadata
-config = client.get_model_config("wide", as_json=True)["config"]
+config = client.get_model_config("wide_rpc", as_json=True)["config"]
 assert config["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": ["-1", "-1"]}], config
-seen = client.get_inference_statistics("wide").model_stats[0]
+seen = client.get_inference_statistics("wide_rpc").model_stats[0]
 assert seen.inference_stats.success.count == seen.inference_count == seen.execution_count == 21, seen
-assert {row.name for row in client.get_inference_statistics().model_stats} >= {"rpc", "wide"}
+assert {row.name for row in client.get_inference_statistics().model_stats} >= {"rpc", "wide_rpc"}
 
 # Settings of the server.
 assert list(client.get_trace_settings().settings["trace_level"].value) == ["OFF"]
 settings = {"trace_level": ["TIMESTAMPS"], "trace_rate": "1", "trace_count": "1"}
-changed = client.update_trace_settings("wide", settings, headers=HEADERS)
+changed = client.update_trace_settings("wide_rpc", settings, headers=HEADERS)
 assert list(changed.settings["trace_level"].value) == ["TIMESTAMPS"], changed
-client.infer("wide", [x])
-assert list(client.get_trace_settings("wide").settings["trace_count"].value) == ["0"]
-changed = client.update_trace_settings("wide", dict.fromkeys(settings), headers=HEADERS)
+client.infer("wide_rpc", [x])
+assert list(client.get_trace_settings("wide_rpc").settings["trace_count"].value) == ["0"]
+changed = client.update_trace_settings("wide_rpc", dict.fromkeys(settings), headers=HEADERS)
 assert list(changed.settings["trace_level"].value) == ["OFF"], changed
 assert client.get_log_settings().settings["log_info"].bool_param is True
 changed = client.update_log_settings({"log_verbose_level": 1, "log_format": "ISO8601"}, headers=HEADERS)
@@ -131,7 +131,7 @@ async def asynchronously():
 
 
 asyncio.run(asynchronously())
-for name in ("rpc", "wide"):
+for name in ("rpc", "wide_rpc"):
     client.unload_model(name, headers=HEADERS, unload_dependents=True)
-assert not client.is_model_ready("wide")
+assert not client.is_model_ready("wide_rpc")
 client.close()
