@@ -229,8 +229,8 @@ async fn late_and_full_services_say_so() {
     house.ask(http::Method::PUT, "/api/v1/services/s").admin().body(wish).send().await.ok();
     let (mut one, mut other) = (Caller::of(&house).await, Caller::of(&house).await);
     let mut request = one.request(question(0.0));
-    // The client's own clock would answer for the server.
-    request.metadata_mut().insert("grpc-timeout", "30m".parse().unwrap());
+    // Not `grpc-timeout`, of which this client has a clock of its own that may answer for the server.
+    request.metadata_mut().insert("tenon-timeout-ms", "30".parse().unwrap());
     let late: Result<tonic::Response<ModelInferResponse>, _> =
         one.send(&format!("{OIP}/ModelInfer"), request).await;
     refused(late, Code::DeadlineExceeded, "deadline");
