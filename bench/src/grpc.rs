@@ -25,7 +25,7 @@ const SERVICE: &str = "identity";
 pub(crate) fn measure(setting: &Setting) -> Result<Outcome> {
     let service: ServiceName = SERVICE.parse()?;
     let tenon = Tenon::start(&setting.binary)?;
-    tenon.deploy(&service, &tenon.push(SERVICE, &setting.fixture("onnx/identity.onnx"))?)?;
+    tenon.deploy(&service, &tenon.push(SERVICE, &setting.fixture("onnx/identity.onnx"))?, None)?;
     let mut question =
         Question { address: tenon.address().to_string(), path: INFER, message: message()?, answer: None };
     // The answer bears its tensor and who gave it, each time in as many bytes: a refusal bears no message.

@@ -22,6 +22,10 @@ const STATISTICS: [&str; 7] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "cargo tells a build script by the environment where to write"
+    )]
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).open_files(FILES)?;

@@ -87,7 +87,7 @@ async fn large_answers_are_packed_for_who_takes_them_so() {
         }
         assert_eq!(unpacked[length..], [1f32; 10000].map(f32::to_le_bytes).concat());
     }
-    let small = question(1.0).replace("[1,1]", "[1,1]");
+    let small = question(1.0);
     let small = house.post("/v2/models/s/infer").header("accept-encoding", "gzip").body(small).send().await;
     assert_eq!(small.header("content-encoding"), "", "faults and small answers are not packed");
 }

@@ -168,26 +168,27 @@ impl Found {
         }
     }
 
+    /// Puts an element that fits behind the others.
+    fn put<const BYTES: usize>(&mut self, element: [u8; BYTES]) -> bool {
+        self.payload.extend_from_slice(&element);
+        true
+    }
+
     /// An integer or a truth value, as a varint holds it.
     fn number(&mut self, number: u64) -> Result<(), Fault> {
         // 32-bit fields hold their numbers sign-extended; what is above is cut off, as Protobuf has it.
         let (signed, unsigned) = (number as i32, number as u32);
-        let payload = &mut self.payload;
         let fits = match self.datatype {
-            Datatype::Bool => Some(payload.push(u8::from(number != 0))),
-            Datatype::Int8 => i8::try_from(signed).ok().map(|number| payload.push(number as u8)),
-            Datatype::Int16 => {
-                i16::try_from(signed).ok().map(|number| payload.extend_from_slice(&number.to_le_bytes()))
-            }
-            Datatype::Int32 => Some(payload.extend_from_slice(&signed.to_le_bytes())),
-            Datatype::Uint8 => u8::try_from(unsigned).ok().map(|number| payload.push(number)),
-            Datatype::Uint16 => {
-                u16::try_from(unsigned).ok().map(|number| payload.extend_from_slice(&number.to_le_bytes()))
-            }
-            Datatype::Uint32 => Some(payload.extend_from_slice(&unsigned.to_le_bytes())),
-            _ => Some(payload.extend_from_slice(&number.to_le_bytes())),
+            Datatype::Bool => self.put([u8::from(number != 0)]),
+            Datatype::Int8 => i8::try_from(signed).is_ok_and(|number| self.put(number.to_le_bytes())),
+            Datatype::Int16 => i16::try_from(signed).is_ok_and(|number| self.put(number.to_le_bytes())),
+            Datatype::Int32 => self.put(signed.to_le_bytes()),
+            Datatype::Uint8 => u8::try_from(unsigned).is_ok_and(|number| self.put([number])),
+            Datatype::Uint16 => u16::try_from(unsigned).is_ok_and(|number| self.put(number.to_le_bytes())),
+            Datatype::Uint32 => self.put(unsigned.to_le_bytes()),
+            _ => self.put(number.to_le_bytes()),
         };
-        if fits.is_none() {
+        if !fits {
             let (at, datatype) = (self.count, self.datatype);
             return Err(Fault::invalid(format!("element {at} is out of the range of {datatype}")));
         }

@@ -8,7 +8,7 @@ use crate::json::reader::shown;
 use crate::limits::exceeded;
 
 /// Reads one entry of a map of parameters. Of a name that stands twice the last value counts, as in Protobuf.
-pub(super) fn read_entry<'a>(entry: &'a [u8]) -> Result<(&'a str, Parameter), Fault> {
+pub(super) fn read_entry(entry: &[u8]) -> Result<(&str, Parameter), Fault> {
     let (mut name, mut value) = ("", None);
     let mut fields = Fields::of(entry);
     while let Some((number, field)) = fields.next()? {

@@ -149,11 +149,10 @@ fn read_input<'a>(message: &'a [u8], limits: &Limits) -> Result<Input<'a>, Fault
                 parameters += 1;
                 check_parameter(value.bytes("parameters")?, parameters, limits)?;
             }
-            5 => {
-                if contents.replace(value.bytes("contents")?).is_some() {
-                    return Err(Fault::invalid("expected `contents` once, found it twice"));
-                }
+            5 if contents.is_some() => {
+                return Err(Fault::invalid("expected `contents` once, found it twice"));
             }
+            5 => contents = Some(value.bytes("contents")?),
             _ => {}
         }
     }
