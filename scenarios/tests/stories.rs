@@ -33,6 +33,7 @@ stories! {
     bundles
     corrupt_catalog
     deleted_catalog
+    first_detection
     first_start
     forged_receipts
     no_onnxruntime

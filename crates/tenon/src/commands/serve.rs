@@ -34,9 +34,9 @@ const CATALOG_RETRY: Duration = Duration::from_secs(5);
 pub struct Args {
     #[command(flatten)]
     settings: SettingArgs,
-    /// Push the bundles `v1`, `v2`, ... of this folder and serve the first, if that was not done before
+    /// Push the bundles in this folder and serve the first, if that was not done before; may be given again
     #[arg(long, value_name = "DIR")]
-    demo: Option<PathBuf>,
+    demo: Vec<PathBuf>,
 }
 
 /// The settings of a server on the command line.
@@ -150,7 +150,7 @@ fn read_tokens(raw: &Raw, config: &Config, folder: &DataFolder) -> Outcome<Token
 }
 
 /// The server's life inside the async runtime.
-async fn live(house: House, listener: TcpListener, demo: Option<PathBuf>) -> Outcome {
+async fn live(house: House, listener: TcpListener, demo: Vec<PathBuf>) -> Outcome {
     let failed = |error: std::io::Error| Failure::new(format!("start: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -168,15 +168,12 @@ async fn live(house: House, listener: TcpListener, demo: Option<PathBuf>) -> Out
 }
 
 /// Brings everything up while the port answers already.
-async fn begin(house: House, demo: Option<PathBuf>) {
+async fn begin(house: House, demo: Vec<PathBuf>) {
     let down = house.restore().await;
     let taken_up = tokio::time::timeout(CATALOG_PATIENCE, house.take_up())
         .await
         .unwrap_or_else(|_| Err(tenon_contract::Fault::unavailable("the catalog does not answer")));
-    let told = match &demo {
-        Some(folder) => demo::set_up(&house, folder).await,
-        None => Ok(String::new()),
-    };
+    let told = demo::set_up(&house, &demo).await;
     house.started();
     output::line(&match &down[..] {
         [] => format!("tenon is ready on {}", house.url()),

@@ -12,9 +12,26 @@ use crate::wiring::House;
 /// Who stands in audit and receipts.
 const ACTOR: &str = "demo";
 
-/// Pushes the bundles of `folder` in the order of their names and serves the first, where that was not
-/// done before. Gives what to try.
-pub(super) async fn set_up(house: &House, folder: &Path) -> Result<String, Fault> {
+/// Folder of pictures to try a model on, beside its bundles.
+const SAMPLES: &str = "samples";
+
+/// Pushes the bundles of each folder in the order of their names and serves the first of them under the folder's
+/// name, where that was not done before. Gives what to try.
+pub(super) async fn set_up(house: &House, folders: &[PathBuf]) -> Result<String, Fault> {
+    let mut told = Vec::new();
+    for folder in folders {
+        told.push(one(house, folder).await?);
+    }
+    if told.is_empty() {
+        return Ok(String::new());
+    }
+    let (url, told) = (house.url(), told.concat());
+    Ok(format!(
+        "\nTry, in another terminal:\n{told}\nThe page at {url}/ shows what is served. Ctrl-C ends the server."
+    ))
+}
+
+async fn one(house: &House, folder: &Path) -> Result<String, Fault> {
     let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let name = name.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let (model, service): (ModelName, ServiceName) = (name.parse()?, name.parse()?);
@@ -67,17 +84,33 @@ async fn push(house: &House, model: &ModelName, folder: &Path) -> Result<Version
 }
 
 fn what_to_try(url: &str, folder: &Path, service: &ServiceName, newest: &VersionId) -> String {
+    if let Some(picture) = first_picture(&folder.join(SAMPLES)) {
+        let call = format!(
+            "curl -s {url}/services/{service}/methods/detect -H 'content-type: image/png' --data-binary @{}",
+            picture.display()
+        );
+        return format!(
+            "
+  {call}
+  {call} -H 'accept: image/png' -o boxes.png    # the picture with what was found
+  tenon swap {service} {newest}    # another architecture behind the same contract
+"
+        );
+    }
     let request = folder.join("request.json");
     format!(
         "
-Try, in another terminal:
-
   curl -s {url}/v2/models/{service}/infer -d @{request}
   tenon bench swap {service} --to {newest}    # exchange the model under load
   tenon receipts {service} --verify           # what was served, when and why
   tenon undo {service}                        # and back
-
-The page at {url}/ shows what is served. Ctrl-C ends the server.",
+",
         request = request.display()
     )
+}
+
+fn first_picture(samples: &Path) -> Option<PathBuf> {
+    let files = std::fs::read_dir(samples).ok()?;
+    let pictures = files.filter_map(|entry| Some(entry.ok()?.path()));
+    pictures.filter(|path| path.extension().is_some_and(|extension| extension == "png")).min()
 }
