@@ -129,7 +129,7 @@ impl SqliteCatalog {
         })
     }
 
-    /// Ends all connections; the write-ahead log goes into the file. Not needed for durability.
+    /// Ends all connections. Not needed for durability.
     pub async fn close(&self) {
         self.pool.close().await;
     }

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tenon_contract::Fault;
 
@@ -23,6 +24,8 @@ pub(crate) struct Numbers {
     path: PathBuf,
     /// The last number that was set aside.
     last: AtomicU64,
+    /// One writer at a time: of two, the later one must not put the smaller number into the file.
+    writing: Mutex<()>,
 }
 
 impl Numbers {
@@ -46,7 +49,7 @@ impl Numbers {
             Err(error) => return Err(failed(error)),
         };
         let begin = journalled.max(kept);
-        let numbers = Self { path, last: AtomicU64::new(begin) };
+        let numbers = Self { path, last: AtomicU64::new(begin), writing: Mutex::new(()) };
         numbers.set_aside(begin + BLOCK);
         Ok((numbers, begin))
     }
@@ -67,9 +70,13 @@ impl Numbers {
 
     /// Where the disk refuses, changes go on: their journal says the rest.
     fn set_aside(&self, last: u64) {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if last <= self.last.load(Ordering::Acquire) {
+            return;
+        }
         let folder = self.path.parent().unwrap_or(Path::new("."));
         match write_whole(folder, &self.path, format!("{last}\n").as_bytes(), 0o600) {
-            Ok(()) => drop(self.last.fetch_max(last, Ordering::AcqRel)),
+            Ok(()) => self.last.store(last, Ordering::Release),
             Err(error) => {
                 tracing::warn!(%error, path = %self.path.display(), "numbers of generations not set aside");
             }
@@ -96,6 +103,22 @@ mod tests {
             numbers.top_up(given);
         }
         assert_eq!(Numbers::open(folder.path(), 9000).unwrap().1, 9000);
+    }
+
+    #[test]
+    fn writers_at_once_leave_the_largest() {
+        let folder = tempfile::tempdir().unwrap();
+        let (numbers, begin) = Numbers::open(folder.path(), 0).unwrap();
+        std::thread::scope(|scope| {
+            for first in 1..=4 {
+                let numbers = &numbers;
+                scope.spawn(move || (0..50).for_each(|step| numbers.top_up(begin + first + step * 4)));
+            }
+        });
+        let kept: u64 =
+            fs::read_to_string(folder.path().join("generations")).unwrap().trim().parse().unwrap();
+        assert_eq!(kept, numbers.last.load(Ordering::Acquire));
+        assert!(kept >= begin + 200, "{kept}");
     }
 
     #[test]

@@ -307,7 +307,6 @@ async fn measure(
     })
 }
 
-/// The most that the server gives, where it has to be found, and the rate of the load.
 /// The most that the server gives with the slower of the two versions, and the rate to keep up: what is too much for one
 /// of them would measure its queue and not the swap.
 async fn pressure(
