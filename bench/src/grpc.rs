@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use tenon_codec::grpc::{Contents, encode_response};
 use tenon_codec::oip::Answer;
-use tenon_contract::{NamedTensor, Parameters, ServiceName, Tensor};
+use tenon_contract::{Parameters, ServiceName};
 
-use crate::blocks::{Arm, Block, take_turns};
-use crate::figure::{Bar, Figure, Outcome, Unit};
+use crate::blocks::{Arm, Block};
+use crate::figure::Outcome;
 use crate::http2::{self, Question, Seen};
 use crate::machine;
-use crate::noop::{CONNECTIONS, Hello, VALUES};
+use crate::noop::{CONNECTIONS, VALUES, beside_hello, values};
 use crate::server::Tenon;
 use crate::setting::Setting;
 
@@ -31,32 +31,8 @@ pub(crate) fn measure(setting: &Setting) -> Result<Outcome> {
     // The answer bears its tensor and who gave it, each time in as many bytes: a refusal bears no message.
     question.answer = Some(block(&question, 1, Duration::ZERO)?.answer);
 
-    let (first, second) = (Hello::start()?, Hello::start()?);
-    let mut arms = [
-        Arm::new("axum hello", |duration| first.served.block(CONNECTIONS, duration)),
-        Arm::new("tenon, gRPC", |duration| of_tenon(&tenon, &question, duration)),
-        Arm::new("axum hello again", |duration| second.served.block(CONNECTIONS, duration)),
-    ];
-    let restless = take_turns(&mut arms, setting.effort)?;
-    let [hello, ours, again] = &arms;
-
-    let mut outcome = Outcome::new("grpc");
-    let name = format!("no-op infer, gRPC raw, {CONNECTIONS} connections, of a bare axum hello");
-    outcome.figures = vec![
-        Figure::new(name, ours.rate() / hello.rate(), Unit::OfPeer)
-            .control(again.rate() / hello.rate())
-            .bar(Bar::AtLeast(0.4)),
-    ];
-    for arm in [ours, hello] {
-        let told = |what: &str, value, unit| Figure::new(format!("{}: {what}", arm.name), value, unit);
-        outcome.figures.extend([
-            told("answers", arm.rate(), Unit::PerSecond),
-            told("p99, closed loop", arm.p99_us(), Unit::Us),
-            told("processor time of the server for an answer", arm.server_us(), Unit::Us),
-        ]);
-    }
-    outcome.notes.extend(setting.restless(restless, arms.len()));
-    Ok(outcome)
+    let ours = Arm::new("tenon, gRPC", |duration| of_tenon(&tenon, &question, duration));
+    beside_hello(setting, "grpc", "no-op infer, gRPC raw", ours, 0.4)
 }
 
 fn of_tenon(tenon: &Tenon, question: &Question, duration: Duration) -> Result<Block> {
@@ -96,8 +72,7 @@ fn block(question: &Question, connections: usize, duration: Duration) -> Result<
 
 /// The request in its frame: a vector of values in raw contents.
 fn message() -> Result<Vec<u8>> {
-    let values: Vec<f32> = (0..VALUES as u8).map(|index| f32::from(index) * 1.25 - 7.0).collect();
-    let inputs = [NamedTensor::new("x", Tensor::from_values(vec![1, VALUES as i64], values)?)];
+    let inputs = [values()?];
     let parameters = Parameters::new();
     let answer = Answer {
         model_name: SERVICE,

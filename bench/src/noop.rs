@@ -29,23 +29,39 @@ pub(crate) fn measure(setting: &Setting) -> Result<Outcome> {
     let shot = target.infer(&service, question()?)?;
     let ours = Served::new(tenon.id(), &target, &shot);
 
+    let ours = Arm::new("tenon", |duration| ours.block(CONNECTIONS, duration));
+    beside_hello(setting, "noop", "no-op infer, OIP JSON", ours, 0.6)
+}
+
+/// Measures `ours` by turns with two processes of the peer, and sets the rates beside each other; `what` may be `bar` of the
+/// peer or more.
+///
+/// # Errors
+/// The peer does not start, or a block fails.
+pub(crate) fn beside_hello(
+    setting: &Setting,
+    measurement: &'static str,
+    what: &str,
+    ours: Arm<'_>,
+    bar: f64,
+) -> Result<Outcome> {
     let (first, second) = (Hello::start()?, Hello::start()?);
     let mut arms = [
         Arm::new("axum hello", |duration| first.served.block(CONNECTIONS, duration)),
-        Arm::new("tenon", |duration| ours.block(CONNECTIONS, duration)),
+        ours,
         Arm::new("axum hello again", |duration| second.served.block(CONNECTIONS, duration)),
     ];
     let restless = take_turns(&mut arms, setting.effort)?;
-    let [hello, tenon, again] = &arms;
+    let [hello, ours, again] = &arms;
 
-    let mut outcome = Outcome::new("noop");
-    let name = format!("no-op infer, OIP JSON, {CONNECTIONS} connections, of a bare axum hello");
+    let mut outcome = Outcome::new(measurement);
+    let name = format!("{what}, {CONNECTIONS} connections, of a bare axum hello");
     outcome.figures = vec![
-        Figure::new(name, tenon.rate() / hello.rate(), Unit::OfPeer)
+        Figure::new(name, ours.rate() / hello.rate(), Unit::OfPeer)
             .control(again.rate() / hello.rate())
-            .bar(Bar::AtLeast(0.6)),
+            .bar(Bar::AtLeast(bar)),
     ];
-    for arm in [tenon, hello] {
+    for arm in [ours, hello] {
         let told = |what: &str, value, unit| Figure::new(format!("{}: {what}", arm.name), value, unit);
         outcome.figures.extend([
             told("answers", arm.rate(), Unit::PerSecond),
@@ -58,13 +74,13 @@ pub(crate) fn measure(setting: &Setting) -> Result<Outcome> {
 }
 
 /// The peer with what is sent to it: the very same bytes.
-pub(crate) struct Hello {
-    pub(crate) served: Served,
+struct Hello {
+    served: Served,
     _peer: Peer,
 }
 
 impl Hello {
-    pub(crate) fn start() -> Result<Self> {
+    fn start() -> Result<Self> {
         let (peer, address) = Peer::start(&["hello".to_owned()])?;
         let client = Client::new(&Options { server: format!("http://{address}"), ..Options::default() })?;
         let target = Target::of(&client)?;
@@ -73,7 +89,11 @@ impl Hello {
     }
 }
 
-fn values() -> Result<NamedTensor> {
+/// The one input: a row of values.
+///
+/// # Errors
+/// Never: the values are as many as the shape says.
+pub(crate) fn values() -> Result<NamedTensor> {
     let values: Vec<f32> = (0..VALUES as u8).map(|index| f32::from(index) * 1.25 - 7.0).collect();
     Ok(NamedTensor::new("x", Tensor::from_values(vec![1, VALUES as i64], values)?))
 }

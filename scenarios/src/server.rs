@@ -96,7 +96,7 @@ impl Server {
         let mut server = Self::spawn(home, start)?;
         match server.wait_for("/readyz") {
             Ok(()) => Ok(server),
-            Err(error) => bail!("{error:#}; its log:\n{}", tail(&home.log())),
+            Err(error) => bail!("{error:#}; its log:\n{}", last_lines(&home.log(), 30)),
         }
     }
 
@@ -266,8 +266,9 @@ fn log_of(home: &Home) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(home.path("log"))
 }
 
-fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().rev().take(30).collect();
+/// The last `count` lines of a log.
+pub(crate) fn last_lines(log: &str, count: usize) -> String {
+    let lines: Vec<&str> = log.lines().rev().take(count).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 

@@ -13,7 +13,7 @@ use tenon_contract::admin::JobView;
 
 use crate::account::Account;
 use crate::deed::{Deed, Done, Durations, SERVICE, Upload};
-use crate::server::{Home, Server, Start};
+use crate::server::{Home, Server, Start, last_lines};
 use crate::witness::{Sight, watch};
 
 /// Connections of the load that runs beside a deed.
@@ -104,8 +104,9 @@ impl Site {
     /// What must be true is not.
     pub fn judge(&mut self, server: &Server) -> Result<()> {
         let judged = block_on(self.account.judge(server))?;
-        judged
-            .map_err(|error| anyhow!("{error:#}; the log of the servers:\n{}", last_lines(&self.home.log())))
+        judged.map_err(|error| {
+            anyhow!("{error:#}; the log of the servers:\n{}", last_lines(&self.home.log(), 60))
+        })
     }
 
     /// Does a deed that has no reason to fail.
@@ -237,9 +238,4 @@ impl Load {
         }
         Ok(all)
     }
-}
-
-fn last_lines(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().rev().take(60).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }

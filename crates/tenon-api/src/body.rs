@@ -233,13 +233,10 @@ impl Packing {
         let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(None) };
         match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Ok(None),
-            name if Self::named(name).is_some() => Ok(Self::named(name)),
-            other => {
-                let other: String = other.chars().take(40).collect();
-                Err(Fault::invalid(format!(
-                    "content-encoding `{other}` is not read; send gzip, deflate or none"
-                )))
-            }
+            name => Self::named(name).map(Some).ok_or_else(|| {
+                let name: String = name.chars().take(40).collect();
+                Fault::invalid(format!("content-encoding `{name}` is not read; send gzip, deflate or none"))
+            }),
         }
     }
 

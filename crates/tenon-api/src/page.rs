@@ -134,11 +134,12 @@ fn promises(html: &mut String, service: &ServiceView) {
 fn to_try(service: &ServiceView, address: &str) -> String {
     let name = &service.service;
     let mut lines = String::new();
+    let mut of_pictures = false;
     for operation in service.contract.operations.iter().filter(|operation| operation.view.is_some()) {
+        of_pictures = true;
         let path = format!("{address}/services/{name}/methods/{}", operation.name);
         let _ = writeln!(lines, "curl -s {path} -H 'content-type: image/jpeg' --data-binary @picture.jpg");
     }
-    let of_pictures = service.contract.operations.iter().any(|operation| operation.view.is_some());
     if of_pictures {
         let _ = writeln!(lines, "curl -s {address}/v2/models/{name}");
     } else if let Some(inputs) = service.contract.tensors().and_then(|tensors| sample(&tensors.inputs)) {

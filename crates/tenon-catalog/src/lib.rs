@@ -17,6 +17,7 @@
 
 mod catalog;
 mod error;
+mod pass_on;
 mod sqlite;
 pub mod suite;
 

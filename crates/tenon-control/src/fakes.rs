@@ -7,15 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tenon_catalog::{
-    AuditEntry, Audits, CatalogError, Head, Heads, Job, JobOutcome, JobStep, Jobs, NewJob, NewVersion,
-    Proofs, Registered, Services, SqliteCatalog, SqliteOptions, Versions,
-};
-use tenon_contract::admin::{DryRun, ModelView, SwapOrder, Swapped};
+use tenon_catalog::{CatalogError, NewVersion, SqliteCatalog, SqliteOptions, Versions as _};
+use tenon_contract::admin::{DryRun, SwapOrder, Swapped};
 use tenon_contract::receipt::RevisionRef;
 use tenon_contract::{
-    Contract, Difference, Digest, Fault, Format, Memory, ModelName, Proof, ProofKey, ProofKind, Revision,
-    ServiceName, Version, VersionId,
+    Contract, Difference, Digest, Fault, Format, Memory, Proof, ProofKey, ProofKind, Revision, ServiceName,
+    Version, VersionId,
 };
 use tenon_runtime::toy::Toy;
 use tenon_runtime::{Bundle, BundleLimits, LoadOptions, Runtime as _};
@@ -255,64 +252,11 @@ pub(crate) struct Flaky {
 }
 
 impl Flaky {
-    fn step(&self) -> Result<(), CatalogError> {
+    async fn reached(&self) -> Result<&SqliteCatalog, CatalogError> {
         let step = self.faults.lock().unwrap().step();
-        step.map_err(|error| CatalogError::NotFound { what: error.to_string() })
+        step.map_err(|error| CatalogError::NotFound { what: error.to_string() })?;
+        Ok(&self.inner)
     }
 }
 
-/// Implements traits of the catalog by passing each call on, after it may have failed.
-macro_rules! pass_on {
-    ($($noun:ident { $(fn $call:ident($($name:ident: $type:ty),*) -> $result:ty;)* })*) => {
-        $(
-            #[async_trait]
-            impl $noun for Flaky {
-                $(
-                    async fn $call(&self, $($name: $type),*) -> Result<$result, CatalogError> {
-                        self.step()?;
-                        self.inner.$call($($name),*).await
-                    }
-                )*
-            }
-        )*
-    };
-}
-
-pass_on! {
-    Versions {
-        fn register(version: NewVersion) -> Registered;
-        fn restore_version(version: &Version) -> bool;
-        fn version(id: &VersionId) -> Option<Version>;
-        fn version_by_digest(model: &ModelName, digest: &Digest) -> Option<Version>;
-        fn latest(model: &ModelName) -> Option<Version>;
-        fn versions(model: &ModelName) -> Vec<Version>;
-        fn models() -> Vec<ModelView>;
-    }
-    Services {
-        fn next_revision(floor: u64) -> u64;
-        fn record_service(revision: &Revision) -> ();
-        fn service(service: &ServiceName) -> Option<Revision>;
-        fn services() -> Vec<Revision>;
-        fn remove_service(service: &ServiceName) -> bool;
-    }
-    Jobs {
-        fn create_job(job: NewJob) -> ();
-        fn advance_job(id: &str, step: JobStep) -> ();
-        fn finish_job(id: &str, outcome: JobOutcome, at: u64) -> ();
-        fn job(id: &str) -> Option<Job>;
-        fn jobs(limit: u32) -> Vec<Job>;
-        fn unfinished_jobs() -> Vec<Job>;
-    }
-    Heads {
-        fn record_head(head: &Head) -> ();
-        fn heads(service: &ServiceName) -> Vec<Head>;
-    }
-    Proofs {
-        fn proof(key: &ProofKey) -> Option<Proof>;
-        fn record_proof(proof: &Proof) -> ();
-    }
-    Audits {
-        fn audit(entry: AuditEntry) -> ();
-        fn audits(limit: u32) -> Vec<AuditEntry>;
-    }
-}
+tenon_catalog::pass_on!(Flaky, reached);

@@ -131,8 +131,7 @@ fn named(signature: &Signature, outputs: Vec<Tensor>) -> Vec<NamedTensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::toy::Affine;
-    use tenon_contract::Parameters;
+    use crate::toy::{Affine, ask};
 
     fn affine(input: &str, output: &str, add: f32) -> Arc<dyn Model> {
         Arc::new(Affine::named(input, output, add))
@@ -140,18 +139,8 @@ mod tests {
 
     fn answer(chain: &Chain, x: &[f32]) -> Vec<f32> {
         let x = Tensor::from_values(vec![x.len() as i64, 1], x.to_vec()).unwrap();
-        let inputs = chain.signature().bind(vec![NamedTensor::new("x", x)]).unwrap();
-        let (parameters, cancel) = (Parameters::new(), crate::Cancel::new());
-        let call = Call {
-            inputs: &inputs,
-            parameters: &parameters,
-            deadline: None,
-            cancel: &cancel,
-            sequence: None,
-        };
-        let mut single = Single::default();
-        chain.session().unwrap().run(call, &mut single).unwrap();
-        single.take().unwrap()[0].values::<f32>().unwrap().into_owned()
+        let answer = ask(chain, vec![NamedTensor::new("x", x)]).unwrap();
+        answer[0].values::<f32>().unwrap().into_owned()
     }
 
     #[test]

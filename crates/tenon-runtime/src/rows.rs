@@ -104,27 +104,14 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Cancel;
-    use crate::toy::Affine;
-    use tenon_contract::Parameters;
+    use crate::toy::{Affine, ask};
 
     #[test]
     fn a_batch_is_its_rows() {
         let model = EachRow::new(Arc::new(Affine::named("x", "y", 1.0))).unwrap();
         let check = |values: &[f32], expected: &[f32]| {
             let x = Tensor::from_values(vec![values.len() as i64, 1], values.to_vec()).unwrap();
-            let inputs = model.signature().bind(vec![NamedTensor::new("x", x)]).unwrap();
-            let (parameters, cancel) = (Parameters::new(), Cancel::new());
-            let call = Call {
-                inputs: &inputs,
-                parameters: &parameters,
-                deadline: None,
-                cancel: &cancel,
-                sequence: None,
-            };
-            let mut single = Single::default();
-            model.session().unwrap().run(call, &mut single).unwrap();
-            let y = single.take().unwrap().remove(0);
+            let y = ask(&model, vec![NamedTensor::new("x", x)]).unwrap().remove(0);
             assert_eq!(y.shape(), [values.len() as i64, 1]);
             assert_eq!(y.values::<f32>().unwrap().as_ref(), expected);
         };

@@ -7,9 +7,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tenon_contract::{Datatype, Format, Memory, Signature, Tensor, TensorSpec};
+use tenon_contract::{Datatype, Format, Memory, NamedTensor, Parameters, Signature, Tensor, TensorSpec};
 
-use crate::{Answers, Bundle, Call, Capabilities, LoadError, LoadOptions, Model, RunError, Runtime, Session};
+use crate::{
+    Answers, Bundle, Call, Cancel, Capabilities, LoadError, LoadOptions, Model, RunError, Runtime, Session,
+    Single,
+};
+
+/// Asks a model once, in a session of its own and with nothing but `inputs`.
+///
+/// # Errors
+/// The inputs do not fit the model, or it gave no answer.
+pub fn ask(model: &dyn Model, inputs: Vec<NamedTensor>) -> Result<Vec<Tensor>, RunError> {
+    let inputs = model.signature().bind(inputs).map_err(RunError::Refused)?;
+    let (parameters, cancel, mut single) = (Parameters::new(), Cancel::new(), Single::default());
+    let call =
+        Call { inputs: &inputs, parameters: &parameters, deadline: None, cancel: &cancel, sequence: None };
+    let mut session = model.session().map_err(|error| RunError::Failed(error.to_string()))?;
+    session.run(call, &mut single)?;
+    single.take()
+}
 
 /// Reads `toy` artifacts and counts what is alive.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! The table `[adapter]` of `model.toml` with `kind = "image"`, as it is written.
 
 use serde::Deserialize;
-use tenon_contract::Datatype;
+use tenon_contract::{Datatype, TensorSpec};
 use tenon_runtime::LoadError;
 use tenon_runtime::bundle::MANIFEST;
 
@@ -237,6 +237,12 @@ fn classes() -> usize {
 /// What is wrong with a key of the table.
 pub(crate) fn refused(key: &str, text: impl std::fmt::Display) -> LoadError {
     LoadError::malformed(MANIFEST, format!("adapter: {key}: {text}"))
+}
+
+/// Tensors of a model as an error names them.
+pub(crate) fn listed(specs: &[TensorSpec]) -> String {
+    let names: Vec<_> = specs.iter().map(|spec| format!("`{spec}`")).collect();
+    names.join(", ")
 }
 
 impl Declared {

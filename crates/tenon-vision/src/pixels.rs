@@ -45,8 +45,8 @@ pub struct Values {
 /// The value of each byte, by channel.
 #[derive(Clone, Debug)]
 enum Table {
-    /// Bytes go as they are.
-    Bytes,
+    /// The canvas is the payload as it stands.
+    Canvas,
     Uint8(Box<[[u8; 256]; 3]>),
     Int8(Box<[[i8; 256]; 3]>),
     Fp16(Box<[[f16; 256]; 3]>),
@@ -66,7 +66,9 @@ impl Values {
         let value = |channel: usize, byte: usize| (byte as f64 * scale - mean[channel]) / std[channel];
         let untouched = scale == 1.0 && mean == [0.0; 3] && std == [1.0; 3];
         let table = match datatype {
-            Datatype::Uint8 if untouched => Table::Bytes,
+            Datatype::Uint8 if untouched && (layout, channels) == (Layout::Nhwc, Channels::Rgb) => {
+                Table::Canvas
+            }
             Datatype::Uint8 => Table::Uint8(table(|c, b| value(c, b).round().clamp(0.0, 255.0) as u8)),
             Datatype::Int8 => Table::Int8(table(|c, b| value(c, b).round().clamp(-128.0, 127.0) as i8)),
             Datatype::Fp16 => Table::Fp16(table(|c, b| f16::from_f64(value(c, b)))),
@@ -74,11 +76,6 @@ impl Values {
             _ => return None,
         };
         Some(Self { layout, channels, table })
-    }
-
-    /// Whether a canvas of RGB is the tensor's payload as it stands.
-    pub fn is_canvas(&self) -> bool {
-        matches!((&self.table, self.layout, self.channels), (Table::Bytes, Layout::Nhwc, Channels::Rgb))
     }
 
     /// Shape of a batch of `rows` pictures.
@@ -99,11 +96,7 @@ impl Values {
         let shape = self.shape(rows, size);
         let picture = size.0 as usize * size.1 as usize;
         let tensor = match &self.table {
-            Table::Bytes if self.is_canvas() => Tensor::from_values(shape, canvas),
-            Table::Bytes => {
-                let identity: Box<[[u8; 256]; 3]> = table(|_, byte| byte as u8);
-                Tensor::from_values(shape, self.map(&canvas, picture, &identity))
-            }
+            Table::Canvas => Tensor::from_values(shape, canvas),
             Table::Uint8(table) => Tensor::from_values(shape, self.map(&canvas, picture, table)),
             Table::Int8(table) => Tensor::from_values(shape, self.map(&canvas, picture, table)),
             Table::Fp16(table) => Tensor::from_values(shape, self.map(&canvas, picture, table)),

@@ -6,7 +6,7 @@ use tenon_contract::tensor::push_element;
 use tenon_contract::{Datatype, Signature, Tensor, TensorSpec, picture};
 use tenon_runtime::{Answers, Bundle, Call, Capabilities, LoadError, Model, RunError, Session};
 
-use crate::declared::{DetectTable, refused};
+use crate::declared::{DetectTable, listed, refused};
 use crate::labels::Labels;
 use crate::nms::{self, Candidate};
 use crate::numbers::{highest, numbers};
@@ -45,13 +45,9 @@ impl<'s> Taken<'s> {
 
     /// The place of the output `name`, which is an input from now on.
     pub(crate) fn take(&mut self, key: &str, name: &str) -> Result<usize, LoadError> {
-        let names = || {
-            let names: Vec<_> = self.outputs.iter().map(|spec| format!("`{spec}`")).collect();
-            names.join(", ")
-        };
         let spec = self.outputs.iter().find(|spec| *spec.name == *name).ok_or_else(|| {
             let name: String = name.chars().take(80).collect();
-            refused(key, format!("no output `{name}`; the model gives {}", names()))
+            refused(key, format!("no output `{name}`; the model gives {}", listed(self.outputs)))
         })?;
         if spec.datatype == Datatype::Bytes {
             return Err(refused(key, format!("output `{spec}` holds texts, not numbers")));

@@ -7,7 +7,7 @@ use tenon_contract::tensor::Strings;
 use tenon_contract::{Datatype, Dim, Fault, Signature, Tensor, TensorSpec, picture};
 use tenon_runtime::{Answers, Call, Capabilities, LoadError, Model, RunError, Session};
 
-use crate::declared::{INPUT_SIDE, ImageTable, refused};
+use crate::declared::{INPUT_SIDE, ImageTable, listed, refused};
 use crate::decode::Picture;
 use crate::pixels::{Layout, Values};
 use crate::resize::{Fit, Geometry, Resize};
@@ -85,10 +85,7 @@ impl Pre {
 
 /// The input that pictures go to.
 fn input_of<'s>(declared: &ImageTable, signature: &'s Signature) -> Result<&'s TensorSpec, LoadError> {
-    let names = || {
-        let names: Vec<_> = signature.inputs.iter().map(|spec| format!("`{spec}`")).collect();
-        names.join(", ")
-    };
+    let names = || listed(&signature.inputs);
     let spec = match (&declared.input, &signature.inputs[..]) {
         (Some(name), inputs) => inputs.iter().find(|spec| *spec.name == **name),
         (None, [only]) => Some(only),

@@ -17,7 +17,7 @@ use tenon_codec::grpc::health::{
 use tenon_contract::{Fault, ServiceName};
 use tenon_control::Infer;
 
-use super::{Call, answers, frames, unary, unknown};
+use super::{Call, answers, frames, read, unary, unknown};
 use crate::infer::oip_grpc;
 use crate::parts::{Api, Shared};
 
@@ -81,13 +81,12 @@ fn told(status: ServingStatus) -> HealthCheckResponse {
 
 async fn watch(call: Call, body: Incoming) -> Result<Response, Fault> {
     let message = frames::only(&call.api, &call.headers, body).await?;
-    let asked: HealthCheckRequest = prost::Message::decode(message.bytes)
-        .map_err(|error| Fault::invalid(format!("read request: {error}")))?;
+    let asked: HealthCheckRequest = read(message.bytes)?;
     permit(&call, &asked.service)?;
     let watcher = Watcher { api: call.api, service: asked.service, told: None };
-    Ok(answers::stream(stream::unfold(watcher, |mut watcher| async {
-        let next = watcher.next().await.map(|next| [answers::frame(&told(next))].into());
-        Some((next, watcher))
+    Ok(answers::stream(stream::try_unfold(watcher, async |mut watcher| {
+        let next = watcher.next().await?;
+        Ok(Some(([answers::frame(&told(next))].into(), watcher)))
     })))
 }
 

@@ -14,6 +14,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use axum::response::Response;
+use bytes::Bytes;
 use futures::FutureExt as _;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -56,8 +57,13 @@ pub(crate) fn is_call<B>(request: &Request<B>) -> bool {
 
 /// Whether a path is one of the repository's, whose work may take long.
 pub(crate) fn is_administration(path: &str) -> bool {
-    path.strip_prefix("/inference.GRPCInferenceService/")
-        .is_some_and(|method| method.starts_with("Repository"))
+    split(path)
+        .is_some_and(|(service, method)| service == oip_grpc::SERVICE && method.starts_with("Repository"))
+}
+
+/// Service and method of a path.
+fn split(path: &str) -> Option<(&str, &str)> {
+    path.trim_start_matches('/').split_once('/')
 }
 
 /// Answers a call, or says why not.
@@ -95,7 +101,7 @@ fn told(mut response: Response, id: Option<RequestId>) -> Response {
 
 /// Every service that is spoken here.
 async fn dispatch(call: Call, path: &str, body: Incoming) -> Result<Response, Fault> {
-    let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+    let (service, method) = split(path).unwrap_or_default();
     match service {
         oip_grpc::SERVICE => oip_grpc::call(call, method, body).await,
         health::SERVICE => health::call(call, method, body).await,
@@ -109,6 +115,11 @@ async fn dispatch(call: Call, path: &str, body: Incoming) -> Result<Response, Fa
 pub(crate) fn unknown(path: &str) -> Fault {
     let path: String = path.chars().take(200).collect();
     Fault::new(FaultKind::Unsupported, format!("no method `{path}`; server reflection lists them"))
+}
+
+/// Reads a message of the generated types.
+fn read<Q: Message + Default>(message: Bytes) -> Result<Q, Fault> {
+    Q::decode(message).map_err(|error| Fault::invalid(format!("read request: {error}")))
 }
 
 /// A call of one message and one answer. What it `may` is known before its message is read.
@@ -125,9 +136,7 @@ where
     let permit = may?;
     let work = async {
         let message = frames::only(&call.api, &call.headers, body).await?;
-        let question =
-            Q::decode(message.bytes).map_err(|error| Fault::invalid(format!("read request: {error}")))?;
-        work(permit, question).await
+        work(permit, read(message.bytes)?).await
     };
     let answer = match call.timeout {
         None => work.await?,

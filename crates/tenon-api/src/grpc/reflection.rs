@@ -20,7 +20,7 @@ use tenon_codec::grpc::reflection::{
 use tenon_contract::{Fault, FaultKind};
 
 use super::frames::Messages;
-use super::{Call, answers, unknown};
+use super::{Call, answers, read, unknown};
 use crate::status;
 
 pub(super) const SERVICE: &str = "grpc.reflection.v1.ServerReflection";
@@ -33,19 +33,14 @@ pub(super) fn call(call: Call, method: &str, body: Incoming) -> Result<Response,
         return Err(unknown(method));
     }
     let messages = Messages::new(call.api, call.headers, body);
-    Ok(answers::stream(stream::unfold(Some(messages), |messages| async {
-        let mut messages = messages?;
-        match messages.next().await.and_then(|message| message.map(|read| answer(read.bytes)).transpose()) {
-            Ok(None) => None,
-            Ok(Some(answer)) => Some((Ok([answers::frame(&answer)].into()), Some(messages))),
-            Err(fault) => Some((Err(fault), None)),
-        }
+    Ok(answers::stream(stream::try_unfold(messages, async |mut messages| {
+        let Some(message) = messages.next().await? else { return Ok(None) };
+        Ok(Some(([answers::frame(&answer(message.bytes)?)].into(), messages)))
     })))
 }
 
 fn answer(message: Bytes) -> Result<ServerReflectionResponse, Fault> {
-    let asked = ServerReflectionRequest::decode(message)
-        .map_err(|error| Fault::invalid(format!("read request: {error}")))?;
+    let asked: ServerReflectionRequest = read(message)?;
     let answer = asked.message_request.as_ref().map(|question| INDEX.answer(question));
     let nothing = || Err(Fault::invalid("expected a question, found none"));
     let answer = answer.unwrap_or_else(nothing).unwrap_or_else(|fault| {

@@ -135,6 +135,12 @@ fn unknown(service: &ServiceName, operation: &str, contract: &Contract) -> Fault
     ))
 }
 
+/// The content type of a request in lowercase, without its parameters; empty where it has none.
+pub(crate) fn content_type(headers: &HeaderMap) -> String {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// Whether a content type is, or may be, JSON.
 pub(crate) fn is_json(kind: &str) -> bool {
     kind.ends_with("json") || matches!(kind, "" | "text/plain" | "application/x-www-form-urlencoded")
@@ -142,8 +148,7 @@ pub(crate) fn is_json(kind: &str) -> bool {
 
 /// JSON is read whatever a plain `curl -d` calls it; what is surely something else is refused.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Fault> {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = content_type(headers);
     if is_json(&kind) {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use tenon_codec::Limits;
 use tenon_codec::native::picture::{self, Pictures};
 use tenon_contract::{Fault, FaultKind, NamedTensor, Operation};
 
+use super::native::{content_type, is_json};
 use crate::parts::Shared;
 
 /// Pictures painted at once; it is done away from the threads that serve.
@@ -21,13 +22,11 @@ const BOUNDARY_BYTES: usize = 200;
 /// # Errors
 /// The content type is not read, or the body is not what it says.
 pub(crate) async fn read(headers: &HeaderMap, body: Bytes, limits: &Limits) -> Result<Pictures, Fault> {
-    let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match kind.as_str() {
+    match content_type(headers).as_str() {
         "application/octet-stream" => Pictures::new(&[body], false, limits),
-        "multipart/form-data" => parts(header, body, limits).await,
+        "multipart/form-data" => parts(headers, body, limits).await,
         kind if kind.starts_with("image/") => Pictures::new(&[body], false, limits),
-        kind if super::native::is_json(kind) => Pictures::decode(&body, limits),
+        kind if is_json(kind) => Pictures::decode(&body, limits),
         kind => {
             let kind: String = kind.chars().take(80).collect();
             Err(Fault::new(
@@ -42,8 +41,9 @@ pub(crate) async fn read(headers: &HeaderMap, body: Bytes, limits: &Limits) -> R
 }
 
 /// The parts of a form, each a picture, whatever their names. One part is answered like one picture.
-async fn parts(header: &str, body: Bytes, limits: &Limits) -> Result<Pictures, Fault> {
+async fn parts(headers: &HeaderMap, body: Bytes, limits: &Limits) -> Result<Pictures, Fault> {
     let broken = |error: multer::Error| Fault::invalid(format!("read multipart: {error}"));
+    let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let boundary = multer::parse_boundary(header).map_err(broken)?;
     if boundary.len() > BOUNDARY_BYTES {
         return Err(Fault::invalid(format!(

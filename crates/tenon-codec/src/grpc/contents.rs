@@ -168,30 +168,25 @@ impl Found {
         }
     }
 
-    /// Puts an element that fits behind the others.
-    fn put<const BYTES: usize>(&mut self, element: [u8; BYTES]) -> bool {
-        self.payload.extend_from_slice(&element);
-        true
-    }
-
     /// An integer or a truth value, as a varint holds it.
     fn number(&mut self, number: u64) -> Result<(), Fault> {
         // 32-bit fields hold their numbers sign-extended; what is above is cut off, as Protobuf has it.
         let (signed, unsigned) = (number as i32, number as u32);
         let fits = match self.datatype {
-            Datatype::Bool => self.put([u8::from(number != 0)]),
-            Datatype::Int8 => i8::try_from(signed).is_ok_and(|number| self.put(number.to_le_bytes())),
-            Datatype::Int16 => i16::try_from(signed).is_ok_and(|number| self.put(number.to_le_bytes())),
-            Datatype::Int32 => self.put(signed.to_le_bytes()),
-            Datatype::Uint8 => u8::try_from(unsigned).is_ok_and(|number| self.put([number])),
-            Datatype::Uint16 => u16::try_from(unsigned).is_ok_and(|number| self.put(number.to_le_bytes())),
-            Datatype::Uint32 => self.put(unsigned.to_le_bytes()),
-            _ => self.put(number.to_le_bytes()),
+            Datatype::Int8 => i8::try_from(signed).is_ok(),
+            Datatype::Int16 => i16::try_from(signed).is_ok(),
+            Datatype::Uint8 => u8::try_from(unsigned).is_ok(),
+            Datatype::Uint16 => u16::try_from(unsigned).is_ok(),
+            _ => true,
         };
         if !fits {
             let (at, datatype) = (self.count, self.datatype);
             return Err(Fault::invalid(format!("element {at} is out of the range of {datatype}")));
         }
+        let number = if self.datatype == Datatype::Bool { u64::from(number != 0) } else { number };
+        // In two's complement the low bytes of a number that fits are the number.
+        let size = self.datatype.size().unwrap_or(1);
+        self.payload.extend_from_slice(&number.to_le_bytes()[..size]);
         self.next()
     }
 
@@ -223,7 +218,7 @@ pub(super) fn write(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), Fault> {
                 out.extend_from_slice(element);
             }
         }
-        datatype if payload.is_empty() => debug_assert_ne!(datatype, Datatype::Fp16),
+        _ if payload.is_empty() => {}
         datatype => {
             let size = datatype.size().unwrap_or(1);
             wire::put_message(out, field, |out| -> Result<(), Fault> {

@@ -131,7 +131,6 @@ fn existing(folder: &Path) -> &Path {
 
 fn writable(data: &Path) -> Result<String, String> {
     let folder = existing(data);
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     match rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
         Ok(()) if data.exists() => Ok(format!("{} can be written", data.display())),
         Ok(()) => Ok(format!("{} can be made", data.display())),
@@ -144,7 +143,6 @@ fn writable(data: &Path) -> Result<String, String> {
 
 fn disk(data: &Path) -> Check {
     let folder = existing(data);
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     match rustix::fs::statvfs(folder) {
         Err(error) => Check::new("disk", Err(format!("{}: {error}", folder.display()))),
         Ok(disk) => {

@@ -27,13 +27,8 @@ pub(super) fn infer(call: &Call, body: Incoming) -> Result<Response, Fault> {
     let until = call.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
     let of_requests = Call { timeout: None, api: call.api.clone(), headers: call.headers.clone(), id: None };
     let open = Open { call: of_requests, messages, until };
-    Ok(answers::stream(stream::unfold(Some(open), |open| async {
-        let mut open = open?;
-        match open.next().await {
-            Ok(None) => None,
-            Ok(Some(answer)) => Some((Ok(answer), Some(open))),
-            Err(fault) => Some((Err(fault), None)),
-        }
+    Ok(answers::stream(stream::try_unfold(open, async |mut open| {
+        Ok(open.next().await?.map(|answer| (answer, open)))
     })))
 }
 
