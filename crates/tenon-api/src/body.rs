@@ -13,7 +13,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use futures::{Stream, StreamExt as _, stream};
 use http::HeaderMap;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, EXPECT};
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use serde::de::DeserializeOwned;
@@ -29,6 +29,10 @@ const ALIGNMENT: usize = 64;
 const UNPACKED_IN_PLACE: usize = 16 << 10;
 /// Bytes for which one permit of the budget stands.
 const PERMIT: usize = 4 << 10;
+
+/// Bytes that are read and thrown away of a body that was refused for its size, and how long that may take.
+const DISCARDED: usize = 64 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// The budget of bytes in bodies that came in more than one piece.
 pub(crate) struct Buffers {
@@ -86,7 +90,7 @@ where
     let limits = &api.limits;
     let packing = Packing::of(headers)?;
     let bounds = Bounds { limit: limits.request_bytes, buffers: &api.buffers, aligned_at };
-    let collected = in_time(limits.body_timeout, read(body, &bounds)).await?;
+    let collected = read_in_time(limits, headers, body, &bounds).await?;
     match packing {
         None => Ok(collected),
         Some(packing) => Box::pin(packing.unpack(collected.bytes, &bounds)).await,
@@ -103,7 +107,7 @@ where
     B::Error: std::fmt::Display,
 {
     let bounds = Bounds { limit, buffers: &api.buffers, aligned_at: 0 };
-    in_time(api.limits.body_timeout, read(body, &bounds)).await
+    in_time(api.limits.body_timeout, read(pin!(body), &bounds)).await
 }
 
 /// Unpacks a message under the limit of bodies.
@@ -134,12 +138,47 @@ pub(crate) async fn in_time<T>(
     })
 }
 
-async fn read<B>(body: B, bounds: &Bounds<'_>) -> Result<Collected, Fault>
+/// Reads a body. One that is too large is thrown away before that is told, so that its caller, who is still sending, reads
+/// the answer instead of finding the connection broken. Who asked first (`Expect`) has not begun to send.
+async fn read_in_time<B>(
+    limits: &Limits,
+    headers: &HeaderMap,
+    body: B,
+    bounds: &Bounds<'_>,
+) -> Result<Collected, Fault>
 where
     B: Body<Data = Bytes>,
     B::Error: std::fmt::Display,
 {
     let mut body = pin!(body);
+    let collected = in_time(limits.body_timeout, read(body.as_mut(), bounds)).await;
+    if collected.as_ref().is_err_and(|fault| fault.kind == FaultKind::TooLarge)
+        && !headers.contains_key(EXPECT)
+    {
+        // What is left after that time breaks the connection, as it must.
+        let _ = Box::pin(tokio::time::timeout(DISCARD_TIME, discard(body))).await;
+    }
+    collected
+}
+
+async fn discard<B>(mut body: Pin<&mut B>)
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    let mut discarded = 0;
+    while discarded < DISCARDED
+        && let Ok(Some(piece)) = piece(&mut body).await
+    {
+        discarded += piece.len();
+    }
+}
+
+async fn read<B>(mut body: Pin<&mut B>, bounds: &Bounds<'_>) -> Result<Collected, Fault>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
     let announced = body.size_hint().lower();
     if announced > bounds.limit as u64 {
         return Err(too_large(bounds.limit));
@@ -372,7 +411,7 @@ where
 {
     let limit = api.limits.document_bytes;
     let bounds = Bounds { limit, buffers: &api.buffers, aligned_at: 0 };
-    let collected = in_time(api.limits.body_timeout, read(body, &bounds)).await?;
+    let collected = read_in_time(&api.limits, headers, body, &bounds).await?;
     match Packing::of(headers)? {
         None => Ok(collected.bytes),
         Some(packing) => packing.unpack(collected.bytes, &bounds).await.map(|unpacked| unpacked.bytes),
@@ -395,7 +434,7 @@ mod tests {
         let frames = pieces.iter().map(|length| Ok::<_, Fault>(Frame::data(Bytes::from(vec![7; *length]))));
         let body = StreamBody::new(futures::stream::iter(frames.collect::<Vec<_>>()));
         let bounds = Bounds { limit: 1000, buffers: &buffers, aligned_at };
-        read(body, &bounds).await.map(|collected| collected.bytes)
+        read(pin!(body), &bounds).await.map(|collected| collected.bytes)
     }
 
     #[tokio::test]
@@ -403,7 +442,7 @@ mod tests {
         let whole = Bytes::from(vec![1; 10]);
         let buffers = Buffers::new(&limits());
         let bounds = Bounds { limit: 10, buffers: &buffers, aligned_at: 3 };
-        let read = read(Full::new(whole.clone()), &bounds).await.unwrap();
+        let read = read(pin!(Full::new(whole.clone())), &bounds).await.unwrap();
         assert_eq!(read.bytes.as_ptr(), whole.as_ptr());
         assert_eq!(gathered(&[1, 2, 3], 0).await.unwrap().as_ref(), [7; 6]);
         assert_eq!(gathered(&[500, 500], 0).await.unwrap().len(), 1000);
