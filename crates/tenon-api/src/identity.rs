@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tenon_codec::oip::Stem;
 use tenon_contract::{Identity, Parameter, Parameters, RequestId, Response};
 
 use crate::grpc::answers::GRPC;
@@ -40,6 +41,8 @@ pub(crate) struct Stamp {
     pub(crate) number: String,
     /// The identity as parameters of the protocol.
     pub(crate) parameters: Parameters,
+    /// The same as the beginning of an answer in JSON.
+    pub(crate) stem: Stem,
 }
 
 impl Stamp {
@@ -85,7 +88,8 @@ impl Stamp {
             ("tenon_generation".to_owned(), number(generation)),
         ]);
         let number = identity.version.number.to_string();
-        Self { identity, generation, headers, number, parameters }
+        let stem = Stem::new(identity.service.as_str(), Some(&number), &parameters);
+        Self { identity, generation, headers, number, parameters, stem }
     }
 
     /// An answer of gRPC with these headers.

@@ -45,8 +45,9 @@ impl<'p> Target<'p> {
     /// The target of a path, where it is one of `infer` without escapes: names need none.
     pub(crate) fn of(path: &'p str) -> Option<Self> {
         let names = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
-        let (service, version) = match names.split_once("/versions/") {
-            Some((service, version)) => (service, Some(version)),
+        // By single letters: looking for a text would first build a searcher, for every request.
+        let (service, version) = match names.split_once('/') {
+            Some((service, rest)) => (service, Some(rest.strip_prefix("versions/")?)),
             None => (names, None),
         };
         let is_plain = |name: &str| !name.is_empty() && !name.contains(['/', '%']);
@@ -186,22 +187,16 @@ fn encode(
     id: Option<&str>,
     form: impl Fn(&str) -> Form,
 ) -> Result<Encoded, Fault> {
-    let with_own;
-    let parameters = if answer.parameters.is_empty() {
-        &stamp.parameters
-    } else {
-        let own = answer.parameters.iter().chain(&stamp.parameters);
-        with_own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-        &with_own
-    };
-    let document = oip::Answer {
-        model_name: answer.identity.service.as_str(),
-        model_version: Some(&stamp.number),
+    if answer.parameters.is_empty() {
+        return stamp.stem.encode(id, &answer.outputs, form);
+    }
+    let own = answer.parameters.iter().chain(&stamp.parameters);
+    let parameters = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    oip::Stem::new(answer.identity.service.as_str(), Some(&stamp.number), &parameters).encode(
         id,
-        parameters,
-        outputs: &answer.outputs,
-    };
-    oip::encode_response(&document, form)
+        &answer.outputs,
+        form,
+    )
 }
 
 /// The answer of a caller who takes it packed. Its lengths are those of the answer that is unpacked.

@@ -29,7 +29,7 @@ use tenon_contract::{Fault, NamedTensor, Parameters};
 pub use classification::classify;
 pub use metadata::TensorMetadata;
 pub use request::{decode_raw, decode_request, encode_request};
-pub use response::{Answer, InferResponse, decode_error, decode_response, encode_response};
+pub use response::{Answer, InferResponse, Stem, decode_error, decode_response, encode_response};
 
 pub(crate) use tensors::{TensorList, no_shared_memory, read_shape, write_tensor};
 

@@ -39,41 +39,74 @@ pub struct InferResponse {
     pub outputs: Vec<NamedTensor>,
 }
 
+/// Name, version and parameters of an answer, written once for all answers that share them.
+#[derive(Clone, Debug)]
+pub struct Stem {
+    /// The document up to its id.
+    head: Vec<u8>,
+    /// The parameters with what leads to the outputs.
+    middle: Vec<u8>,
+}
+
+impl Stem {
+    /// Writes them down; parameters of which there are none are left out of the document.
+    pub fn new(model_name: &str, model_version: Option<&str>, parameters: &Parameters) -> Self {
+        let mut head = br#"{"model_name":"#.to_vec();
+        write::string(&mut head, model_name);
+        if let Some(version) = model_version {
+            head.extend_from_slice(br#","model_version":"#);
+            write::string(&mut head, version);
+        }
+        let mut middle = Vec::new();
+        if !parameters.is_empty() {
+            middle.extend_from_slice(br#","parameters":{"#);
+            write::parameters(&mut middle, parameters);
+            middle.push(b'}');
+        }
+        middle.extend_from_slice(br#","outputs":["#);
+        Self { head, middle }
+    }
+
+    /// Writes the answer that begins so, as [`encode_response`].
+    ///
+    /// # Errors
+    /// Those of [`encode_response`].
+    pub fn encode(
+        &self,
+        id: Option<&str>,
+        outputs: &[NamedTensor],
+        form: impl Fn(&str) -> Form,
+    ) -> Result<Encoded, Fault> {
+        let mut json = Vec::with_capacity(self.head.len() + self.middle.len() + capacity(outputs));
+        json.extend_from_slice(&self.head);
+        if let Some(id) = id {
+            json.extend_from_slice(br#","id":"#);
+            write::string(&mut json, id);
+        }
+        json.extend_from_slice(&self.middle);
+        let mut payloads = Vec::new();
+        for (index, output) in outputs.iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            let form = form(&output.name);
+            write_tensor(&mut json, output, form)?;
+            payloads.extend((form == Form::Binary).then(|| output.tensor.payload().clone()));
+        }
+        json.extend_from_slice(b"]}");
+        let has_binary = !payloads.is_empty();
+        Ok(Encoded::new(json, payloads, has_binary))
+    }
+}
+
 /// Writes an answer, each output in the form that `form` gives for its name. Large binary payloads are
 /// shared, not copied.
 ///
 /// # Errors
 /// `Invalid` for a BYTES output in [`Form::Json`] that is not UTF-8; says to ask for binary data.
 pub fn encode_response(answer: &Answer<'_>, form: impl Fn(&str) -> Form) -> Result<Encoded, Fault> {
-    let mut json = Vec::with_capacity(capacity(answer.outputs));
-    json.extend_from_slice(br#"{"model_name":"#);
-    write::string(&mut json, answer.model_name);
-    for (key, value) in [("model_version", answer.model_version), ("id", answer.id)] {
-        if let Some(value) = value {
-            json.push(b',');
-            write::string(&mut json, key);
-            json.push(b':');
-            write::string(&mut json, value);
-        }
-    }
-    if !answer.parameters.is_empty() {
-        json.extend_from_slice(br#","parameters":{"#);
-        write::parameters(&mut json, answer.parameters);
-        json.push(b'}');
-    }
-    json.extend_from_slice(br#","outputs":["#);
-    let mut payloads = Vec::new();
-    for (index, output) in answer.outputs.iter().enumerate() {
-        if index > 0 {
-            json.push(b',');
-        }
-        let form = form(&output.name);
-        write_tensor(&mut json, output, form)?;
-        payloads.extend((form == Form::Binary).then(|| output.tensor.payload().clone()));
-    }
-    json.extend_from_slice(b"]}");
-    let has_binary = !payloads.is_empty();
-    Ok(Encoded::new(json, payloads, has_binary))
+    let Answer { model_name, model_version, id, parameters, outputs } = *answer;
+    Stem::new(model_name, model_version, parameters).encode(id, outputs, form)
 }
 
 /// Reads an answer: JSON, or `json_length` bytes of JSON with binary data behind them.
