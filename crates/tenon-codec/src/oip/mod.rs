@@ -117,9 +117,16 @@ impl Encoded {
     }
 }
 
-/// Room for the JSON of `tensors`, so that the buffer seldom grows.
-fn capacity(tensors: &[NamedTensor]) -> usize {
-    let of = |named: &NamedTensor| 96 + named.name.len() + named.tensor.payload().len().min(1 << 20) * 3;
+/// Room for what [`Encoded::head`] will hold of `tensors`, so that the buffer seldom grows.
+fn capacity(tensors: &[NamedTensor], form: impl Fn(&str) -> Form) -> usize {
+    let of = |named: &NamedTensor| {
+        let payload = named.tensor.payload().len();
+        let room = match form(&named.name) {
+            Form::Json => payload.min(1 << 20) * 3,
+            Form::Binary => payload.min(Encoded::COPIED),
+        };
+        128 + named.name.len() + room
+    };
     256 + tensors.iter().map(of).sum::<usize>()
 }
 

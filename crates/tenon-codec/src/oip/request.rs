@@ -145,7 +145,7 @@ fn raw_numbers(body: Bytes, spec: &TensorSpec) -> Result<Tensor, Fault> {
 /// # Errors
 /// `Invalid` for a BYTES input that is not UTF-8 in [`Form::Json`].
 pub fn encode_request(request: &InferRequest, form: Form) -> Result<Encoded, Fault> {
-    let mut json = Vec::with_capacity(capacity(&request.inputs));
+    let mut json = Vec::with_capacity(capacity(&request.inputs, |_| form));
     json.push(b'{');
     if let Some(id) = &request.id {
         json.extend_from_slice(br#""id":"#);

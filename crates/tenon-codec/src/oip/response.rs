@@ -77,7 +77,7 @@ impl Stem {
         outputs: &[NamedTensor],
         form: impl Fn(&str) -> Form,
     ) -> Result<Encoded, Fault> {
-        let mut json = Vec::with_capacity(self.head.len() + self.middle.len() + capacity(outputs));
+        let mut json = Vec::with_capacity(self.head.len() + self.middle.len() + capacity(outputs, &form));
         json.extend_from_slice(&self.head);
         if let Some(id) = id {
             json.extend_from_slice(br#","id":"#);
