@@ -13,7 +13,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
 
 run: needs onnxruntime ## build Tenon and serve the demo on 127.0.0.1:8080
-	cargo build --release -p tenon
+	cargo build --release --workspace --bin tenon
 	$(CARGO_TARGET_DIR)/release/tenon serve --demo fixtures/digits --demo fixtures/scenes
 
 test: needs onnxruntime check ## check, then run every test there is
@@ -25,7 +25,7 @@ check: needs ## formatting, clippy and rustdoc, all without a warning
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --quiet --release --workspace --no-deps --document-private-items
 
 bench: needs onnxruntime ## measure Tenon beside its peers
-	cargo build --release -p tenon -p tenon-bench
+	cargo build --release --workspace --bin tenon --bin tenon-bench
 	$(CARGO_TARGET_DIR)/release/tenon-bench
 
 fixtures-check: needs ## make all fixtures again, judge the detectors again, and compare with what is committed
