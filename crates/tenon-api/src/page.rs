@@ -1,4 +1,5 @@
-//! `/`: one plain page for people, without scripts: the services, what they serve, what to try.
+//! `/`: one plain page for people: the services, what they serve, what to try. Pictures can be tried on the page
+//! itself, by the one script that it may run.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -8,33 +9,46 @@ use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 use tenon_contract::admin::ServiceView;
-use tenon_contract::{Datatype, TensorSpec, contract};
+use tenon_contract::{Datatype, Fault, TensorSpec, contract, picture};
 use tenon_control::Observe;
 
 use crate::admin::services::view;
-use crate::auth::Allowed;
 use crate::parts::{Api, Shared};
+use crate::status::{Style, refusal};
 
 const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// The form for a token, and what the script makes of each operation that sees.
+const PARTS: &str = include_str!("page.html");
 
 /// Most elements of an input that is written out as something to try.
 const TRIED: i64 = 256;
 
-/// Nothing may be loaded or run but the one style of the page itself.
+/// Nothing may be loaded or run but the one style and the one script of the page itself; they may ask this server
+/// and show the picture that somebody picked.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let hash = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src blob:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
     );
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
-/// `GET /`.
-pub(crate) async fn show(State(api): State<Shared>, _: Allowed<Observe>, headers: HeaderMap) -> Response {
+/// `GET /`. A browser that may not see it gets the page with a form for a token and nothing else.
+pub(crate) async fn show(State(api): State<Shared>, headers: HeaderMap) -> Response {
+    if let Err(fault) = api.access.permit(&headers, Observe) {
+        let refused = refusal(&fault, Style::Oip);
+        return if is_browser(&headers) { respond(refused, locked(&fault)) } else { refused };
+    }
     let mut services = Vec::new();
     for service in api.node.services() {
         if let Ok(view) = view(&api, &service).await {
@@ -43,20 +57,42 @@ pub(crate) async fn show(State(api): State<Shared>, _: Allowed<Observe>, headers
     }
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost:8080");
     let address = format!("{}://{host}", if api.is_tls { "https" } else { "http" });
-    let mut response = Response::new(Body::from(page(&api, &services, &address)));
+    respond(Response::default(), page(&api, &services, &address))
+}
+
+/// Whether somebody looks who can read a page.
+fn is_browser(headers: &HeaderMap) -> bool {
+    let mut accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepts.any(|kinds| kinds.contains("text/html"))
+}
+
+fn respond(mut response: Response, html: String) -> Response {
+    *response.body_mut() = Body::from(html);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(VARY, HeaderValue::from_static("accept, authorization"));
     response
+}
+
+/// The whole document around what is shown.
+fn document(main: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Tenon</title>\n\
+         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\n\
+         <h1>Tenon</h1>\n{PARTS}{main}\n<script>{SCRIPT}</script></body></html>\n"
+    )
+}
+
+fn locked(fault: &Fault) -> String {
+    document(&format!("<main data-locked=\"{}\"></main>", escaped(&fault.text)))
 }
 
 fn page(api: &Api, services: &[ServiceView], address: &str) -> String {
     let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Tenon</title>\n\
-         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\n\
-         <h1>Tenon</h1>\n<p>Node <b>{}</b>, generation {}, {}. Tenon {}.</p>\n",
+        "<main><p>Node <b>{}</b>, generation {}, {}. Tenon {}.</p>\n",
         escaped(&api.node.options().name),
         api.node.pin().number(),
         if api.is_ready() { "ready" } else { "<em>not ready</em>" },
@@ -71,13 +107,11 @@ fn page(api: &Api, services: &[ServiceView], address: &str) -> String {
     for service in services {
         section(&mut html, service, address);
     }
-    let _ = write!(
-        html,
+    html.push_str(
         "<footer><a href=\"/v2\">/v2</a> <a href=\"/api/v1/services\">/api/v1/services</a> \
-         <a href=\"/api/v1/openapi.json\">/api/v1/openapi.json</a> <a href=\"/metrics\">/metrics</a></footer>\n\
-         </body></html>\n"
+         <a href=\"/api/v1/openapi.json\">/api/v1/openapi.json</a> <a href=\"/metrics\">/metrics</a></footer></main>",
     );
-    html
+    document(&html)
 }
 
 fn section(html: &mut String, service: &ServiceView, address: &str) {
@@ -106,7 +140,9 @@ fn section(html: &mut String, service: &ServiceView, address: &str) {
         service.traffic.answered,
     );
     promises(html, service);
-    html.push_str("<h3>Try</h3>\n<pre>");
+    html.push_str("<h3>Try</h3>\n");
+    looks(html, service);
+    html.push_str("<pre>");
     let _ = write!(html, "{}", escaped(&to_try(service, address)));
     html.push_str("</pre></section>\n");
 }
@@ -128,6 +164,19 @@ fn promises(html: &mut String, service: &ServiceView) {
         );
     }
     html.push_str("</table>\n");
+}
+
+/// A place for a picture for each operation whose answer the script can show.
+fn looks(html: &mut String, service: &ServiceView) {
+    let name = &service.service;
+    for operation in &service.contract.operations {
+        if let kind @ (picture::DETECT | picture::CLASSIFY) = &*operation.name {
+            let _ = writeln!(
+                html,
+                "<div class=\"look\" data-operation=\"{kind}\" data-path=\"/services/{name}/methods/{kind}\"></div>"
+            );
+        }
+    }
 }
 
 /// Lines that work as they are copied, on the machine of the server.

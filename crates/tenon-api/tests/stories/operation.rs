@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use tenon_api::{Limits, TlsFiles};
+use tenon_api::{Access, Limits, TlsFiles};
 
-use crate::house::{House, Setup, set_starting, until};
+use crate::house::{ADMIN, Answer, House, INFER, Setup, set_starting, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_follows_start_and_end_and_no_load() {
@@ -71,8 +71,7 @@ async fn page_and_metrics_show_what_is_served() {
     {
         assert!(text.contains(expected), "{expected}: {text}");
     }
-    assert!(page.header("content-security-policy").starts_with("default-src 'none'; style-src 'sha256-"));
-    assert!(!text.contains("<script") && !text.contains("style="));
+    is_strict(&page);
     // What the page says to try works as it is copied.
     let line = text.lines().find(|line| line.contains("/infer -d ")).unwrap();
     let body = line.split("-d '").nth(1).unwrap().trim_end_matches('\'').replace("&quot;", "\"");
@@ -80,6 +79,37 @@ async fn page_and_metrics_show_what_is_served() {
     let metrics = house.get("/metrics").send().await.ok();
     assert!(metrics.text().contains("tenon_requests_total{service=\"s\",outcome=\"answered\"} 2"));
     assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
+}
+
+/// One style and one script of our own, by their hashes, and nothing else that runs or is loaded.
+fn is_strict(page: &Answer) {
+    let (text, policy) = (page.text(), page.header("content-security-policy"));
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    assert!(
+        policy.contains("; script-src 'sha256-") && policy.contains("; connect-src 'self'; "),
+        "{policy}"
+    );
+    assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+    assert_eq!((text.matches("<script>").count(), text.matches("<script").count()), (1, 1));
+    let markup = text.split("<script>").next().unwrap();
+    let is_inline = |word: &str| word.contains('=') && (word.starts_with("on") || word.starts_with("style"));
+    assert!(!markup.split_whitespace().any(is_inline) && !markup.contains("javascript:"), "{markup}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_without_a_token_gets_a_form_for_one_and_nothing_else() {
+    let access = Access::new(ADMIN, false).infer_token(INFER);
+    let house = House::with(Setup { access, ..Setup::default() }).await;
+    house.serve("secret", "add=1").await;
+    let ask = || house.get("/").header("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    let page = ask().send().await;
+    let text = page.text();
+    assert_eq!(page.status, 401);
+    assert!(text.contains("<form id=\"token\"") && text.contains("data-locked=\""), "{text}");
+    assert!(!text.contains("secret") && !text.contains("generation"), "{text}");
+    is_strict(&page);
+    let page = ask().header("authorization", format!("Bearer {INFER}")).send().await.ok();
+    assert!(page.text().contains("<h2>secret") && !page.text().contains("data-locked"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
