@@ -12,9 +12,9 @@ VENV := $(CACHE)/venv
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-16s %s\n' "$$name" "$$what"; done
 
-run: needs onnxruntime ## build Tenon and serve the demo on 127.0.0.1:8080
+run: needs onnxruntime ## build Tenon and serve the demo on 127.0.0.1:8080; TENON_MODELS=dir adds COCO detectors
 	cargo build --release --workspace --bin tenon
-	$(CARGO_TARGET_DIR)/release/tenon serve --demo fixtures/digits --demo fixtures/scenes
+	coco=$$(cargo xtask coco) && exec $(CARGO_TARGET_DIR)/release/tenon serve --demo fixtures/digits --demo fixtures/scenes $${coco:+--demo "$$coco"}
 
 test: needs onnxruntime check ## check, then run every test there is
 	cargo xtask test

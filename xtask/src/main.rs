@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+mod coco;
 mod house;
 mod onnxruntime;
 mod skips;
@@ -19,6 +20,8 @@ const HELP: &str = "\
 Chores of the repository
 
 cargo xtask onnxruntime [--from WHEEL]   obtain the pinned ONNX Runtime library and print its path
+cargo xtask coco                         put the COCO detectors together for the demo, where TENON_MODELS or
+                                         ../shared/models has them, and print their folder
 cargo xtask tidy [--update]              check the rules of the house; with --update lower its limits first
 cargo xtask test                         run every test; with CI=true only skips in tests/allowed-skips.txt pass
 ";
@@ -39,6 +42,7 @@ fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["onnxruntime"] => onnxruntime::obtain(None),
         ["onnxruntime", "--from", wheel] => onnxruntime::obtain(Some(wheel.as_ref())),
+        ["coco"] => coco::assemble(),
         ["tidy"] => tidy::check(),
         ["tidy", "--update"] => tidy::update().and_then(|()| tidy::check()),
         ["test"] => suite::run(),

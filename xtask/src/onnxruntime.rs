@@ -69,8 +69,13 @@ fn pin() -> Result<&'static Pin> {
     }
 }
 
-/// `~/.cache/tenon/onnxruntime/<version>`, or below `XDG_CACHE_HOME`.
+/// The folder of the library in Tenon's cache folder.
 fn folder() -> Result<PathBuf> {
+    Ok(cache()?.join("onnxruntime").join(VERSION))
+}
+
+/// `~/.cache/tenon`, or below `XDG_CACHE_HOME`.
+pub(crate) fn cache() -> Result<PathBuf> {
     let cache = match std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
         Some(cache) if cache.is_absolute() => cache,
         _ => PathBuf::from(
@@ -79,7 +84,7 @@ fn folder() -> Result<PathBuf> {
         )
         .join(".cache"),
     };
-    Ok(cache.join("tenon/onnxruntime").join(VERSION))
+    Ok(cache.join("tenon"))
 }
 
 fn is_pinned(library: &Path, pin: &Pin) -> bool {

@@ -173,7 +173,7 @@ async fn begin(house: House, demo: Vec<PathBuf>) {
     let taken_up = tokio::time::timeout(CATALOG_PATIENCE, house.take_up())
         .await
         .unwrap_or_else(|_| Err(tenon_contract::Fault::unavailable("the catalog does not answer")));
-    let told = demo::set_up(&house, &demo).await;
+    let demos = demo::begin(&house, &demo).await;
     house.started();
     output::line(&match &down[..] {
         [] => format!("tenon is ready on {}", house.url()),
@@ -183,10 +183,9 @@ async fn begin(house: House, demo: Vec<PathBuf>) {
             format!("tenon answers on {}, but services are down: {}", house.url(), names.join(", "))
         }
     });
-    match told {
-        Ok(text) if text.is_empty() => {}
-        Ok(text) => output::line(&text),
-        Err(fault) => tracing::error!(%fault, "demo could not be set up"),
+    let told = demo::complete(&house, demos).await;
+    if !told.is_empty() {
+        output::line(&told);
     }
     if let Err(fault) = taken_up {
         tracing::error!(%fault, "serving without the catalog; it is tried again");

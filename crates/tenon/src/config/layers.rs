@@ -11,8 +11,15 @@ use super::ConfigError;
 use super::keys::{KEYS, Key};
 
 /// Environment variables of the same family that are no keys of the server.
-const OF_OTHERS: [&str; 6] =
-    ["TENON_CONFIG", "TENON_SERVER", "TENON_TOKEN_FILE", "TENON_CA_FILE", "TENON_BLESS", FAULT];
+const OF_OTHERS: [&str; 7] = [
+    "TENON_CONFIG",
+    "TENON_SERVER",
+    "TENON_TOKEN_FILE",
+    "TENON_CA_FILE",
+    "TENON_BLESS",
+    "TENON_MODELS",
+    FAULT,
+];
 
 /// The variable of faults on purpose (`crate::faults`): no key, because nobody but a test shall set it.
 pub(super) const FAULT: &str = "TENON_FAULT";

@@ -15,49 +15,106 @@ const ACTOR: &str = "demo";
 /// Folder of pictures to try a model on, beside its bundles.
 const SAMPLES: &str = "samples";
 
-/// Pushes the bundles of each folder in the order of their names and serves the first of them under the folder's
-/// name, where that was not done before. Gives what to try.
-pub(super) async fn set_up(house: &House, folders: &[PathBuf]) -> Result<String, Fault> {
-    let mut told = Vec::new();
-    for folder in folders {
-        told.push(one(house, folder).await?);
-    }
-    if told.is_empty() {
-        return Ok(String::new());
-    }
-    let (url, told) = (house.url(), told.concat());
-    Ok(format!(
-        "\nTry, in another terminal:\n{told}\nThe page at {url}/ shows what is served. Ctrl-C ends the server."
-    ))
+/// A folder of bundles that is served under its name.
+pub(super) struct Demo {
+    folder: PathBuf,
+    model: ModelName,
+    service: ServiceName,
+    bundles: Vec<PathBuf>,
+    newest: VersionId,
 }
 
-async fn one(house: &House, folder: &Path) -> Result<String, Fault> {
-    let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let name = name.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let (model, service): (ModelName, ServiceName) = (name.parse()?, name.parse()?);
-    let mut versions = Vec::new();
-    for bundle in bundles(folder)? {
-        versions.push(push(house, &model, &bundle).await?);
+/// Pushes the first bundle of each folder and serves it under the folder's name, where that was not done before. A
+/// folder that cannot be served is told of and left out.
+pub(super) async fn begin(house: &House, folders: &[PathBuf]) -> Vec<Demo> {
+    let mut demos = Vec::new();
+    for folder in folders {
+        match Demo::begin(house, folder).await {
+            Ok(demo) => demos.push(demo),
+            Err(fault) => failed(folder, &fault),
+        }
     }
-    let first = versions.first().ok_or_else(|| {
-        Fault::not_found(format!(
-            "set up demo: no folder with a {} in {}",
-            bundle::MANIFEST,
-            folder.display()
-        ))
-    })?;
-    if !house.node.services().contains(&service) {
-        let permit = authorize(&Caller::admin(ACTOR), Promote)?;
-        let version = first.clone();
-        let request = SwapRequest { version, settings: None, breaking: None, dry_run: false, reason: None };
-        house.control.promotion.deploy(&permit, &service, request).await?;
+    demos
+}
+
+/// Pushes the bundles that are left: the server need not wait for them. Gives what to try.
+pub(super) async fn complete(house: &House, demos: Vec<Demo>) -> String {
+    let (url, mut told) = (house.url(), String::new());
+    for mut demo in demos {
+        if let Err(fault) = demo.complete(house).await {
+            failed(&demo.folder, &fault);
+        }
+        told.push_str(&demo.what_to_try(&url));
     }
-    Ok(what_to_try(&house.url(), folder, &service, versions.last().unwrap_or(first)))
+    if told.is_empty() {
+        return told;
+    }
+    format!(
+        "\nTry, in another terminal:\n{told}\nThe page at {url}/ shows what is served. Ctrl-C ends the server."
+    )
+}
+
+fn failed(folder: &Path, fault: &Fault) {
+    tracing::error!(folder = %folder.display(), %fault, "demo could not be set up");
+}
+
+impl Demo {
+    async fn begin(house: &House, folder: &Path) -> Result<Self, Fault> {
+        let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let name = name.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let (model, service): (ModelName, ServiceName) = (name.parse()?, name.parse()?);
+        let bundles = bundles(folder)?;
+        let first = bundles.first().ok_or_else(|| {
+            Fault::not_found(format!("no folder with a {} in {}", bundle::MANIFEST, folder.display()))
+        })?;
+        let newest = push(house, &model, first).await?;
+        if !house.node.services().contains(&service) {
+            let permit = authorize(&Caller::admin(ACTOR), Promote)?;
+            let version = newest.clone();
+            let request =
+                SwapRequest { version, settings: None, breaking: None, dry_run: false, reason: None };
+            house.control.promotion.deploy(&permit, &service, request).await?;
+        }
+        Ok(Self { folder: folder.to_owned(), model, service, bundles, newest })
+    }
+
+    async fn complete(&mut self, house: &House) -> Result<(), Fault> {
+        for bundle in &self.bundles[1..] {
+            self.newest = push(house, &self.model, bundle).await?;
+        }
+        Ok(())
+    }
+
+    fn what_to_try(&self, url: &str) -> String {
+        let Self { folder, service, newest, .. } = self;
+        if let Some((picture, kind)) = first_picture(&folder.join(SAMPLES)) {
+            let call = format!(
+                "curl -s {url}/services/{service}/methods/detect -H 'content-type: image/{kind}' --data-binary @{}",
+                picture.display()
+            );
+            return format!(
+                "
+  {call}
+  {call} -H 'accept: image/png' -o {service}.png    # the picture with what was found
+  tenon swap {service} {newest}    # another architecture behind the same contract
+"
+            );
+        }
+        let request = folder.join("request.json");
+        format!(
+            "
+  curl -s {url}/v2/models/{service}/infer -d @{request}
+  tenon bench swap {service} --to {newest}    # exchange the model under load
+  tenon receipts {service} --verify           # what was served, when and why
+  tenon undo {service}                        # and back
+",
+            request = request.display()
+        )
+    }
 }
 
 fn bundles(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
-    let failed =
-        |error: std::io::Error| Fault::not_found(format!("set up demo: read {}: {error}", folder.display()));
+    let failed = |error: std::io::Error| Fault::not_found(format!("read {}: {error}", folder.display()));
     let mut bundles = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -70,8 +127,7 @@ fn bundles(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
 }
 
 async fn push(house: &House, model: &ModelName, folder: &Path) -> Result<VersionId, Fault> {
-    let bytes =
-        bundle::zip_folder(folder).map_err(|error| Fault::invalid(format!("set up demo: {error}")))?;
+    let bytes = bundle::zip_folder(folder).map_err(|error| Fault::invalid(error.to_string()))?;
     let digest = Digest::of(&bytes);
     if let Some(known) = house.catalog.version_by_digest(model, &digest).await? {
         return Ok(known.id);
@@ -83,34 +139,17 @@ async fn push(house: &House, model: &ModelName, folder: &Path) -> Result<Version
     done.version.ok_or_else(|| Fault::internal(format!("push {model}: the job registered no version")))
 }
 
-fn what_to_try(url: &str, folder: &Path, service: &ServiceName, newest: &VersionId) -> String {
-    if let Some(picture) = first_picture(&folder.join(SAMPLES)) {
-        let call = format!(
-            "curl -s {url}/services/{service}/methods/detect -H 'content-type: image/png' --data-binary @{}",
-            picture.display()
-        );
-        return format!(
-            "
-  {call}
-  {call} -H 'accept: image/png' -o boxes.png    # the picture with what was found
-  tenon swap {service} {newest}    # another architecture behind the same contract
-"
-        );
-    }
-    let request = folder.join("request.json");
-    format!(
-        "
-  curl -s {url}/v2/models/{service}/infer -d @{request}
-  tenon bench swap {service} --to {newest}    # exchange the model under load
-  tenon receipts {service} --verify           # what was served, when and why
-  tenon undo {service}                        # and back
-",
-        request = request.display()
-    )
-}
-
-fn first_picture(samples: &Path) -> Option<PathBuf> {
+/// The first of the pictures by its name, and the kind of picture it is.
+fn first_picture(samples: &Path) -> Option<(PathBuf, &'static str)> {
     let files = std::fs::read_dir(samples).ok()?;
-    let pictures = files.filter_map(|entry| Some(entry.ok()?.path()));
-    pictures.filter(|path| path.extension().is_some_and(|extension| extension == "png")).min()
+    let pictures = files.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let kind = match path.extension()?.to_str()? {
+            "png" => "png",
+            "jpg" | "jpeg" => "jpeg",
+            _ => return None,
+        };
+        Some((path, kind))
+    });
+    pictures.min()
 }
