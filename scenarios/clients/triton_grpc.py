@@ -7,7 +7,7 @@ import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, aio, service_pb2
 
 import tensors
-from server import HEADERS, URL, model, refused
+from server import HEADERS, SCENE, URL, model, refused
 
 client = InferenceServerClient(URL)
 assert client.is_server_live() and client.is_server_ready()
@@ -75,6 +75,12 @@ client.stop_stream()
 # Classification.
 best = client.infer("wide_rpc", [x], outputs=[InferRequestedOutput("y", class_count=1)]).as_numpy("y")
 assert best.tolist() == [[b"19.000000:0"]], best
+
+picture = InferInput("image", [1], "BYTES")
+picture.set_data_from_numpy(np.array([SCENE], np.object_))
+best = client.infer("scenes", [picture], outputs=[InferRequestedOutput("scores", class_count=1)]).as_numpy("scores")
+score, number, label = best[0][0].decode().split(":")
+assert 0.05 <= float(score) <= 1 and number == label, best
 
 # A message of some megabytes, both ways.
 large = np.arange(2_000_000, dtype=np.float32).reshape(1, -1)

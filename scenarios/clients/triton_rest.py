@@ -4,7 +4,7 @@ import numpy as np
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
 import tensors
-from server import HEADERS, URL, model, refused
+from server import HEADERS, SCENE, URL, model, refused
 
 client = InferenceServerClient(URL)
 assert client.is_server_live() and client.is_server_ready()
@@ -49,6 +49,17 @@ for packing in ("gzip", "deflate", None):
 # Classification.
 best = client.infer("wide", [x], outputs=[InferRequestedOutput("y", class_count=2)]).as_numpy("y")
 assert best.tolist() == [[b"7.000000:7", b"0.000000:0"]], best
+
+# A service of pictures names its classes: value:class:label.
+picture = InferInput("image", [1], "BYTES")
+picture.set_data_from_numpy(np.array([SCENE], np.object_))
+best = client.infer("scenes", [picture], outputs=[InferRequestedOutput("scores", class_count=2)]).as_numpy("scores")
+for text in best[0]:
+    score, number, label = text.decode().split(":")
+    assert 0.05 <= float(score) <= 1 and number == label, text
+found = client.infer("scenes", [picture])
+count = found.as_numpy("counts")[0]
+assert count >= 2 and all(found.as_numpy("labels")[0][:count]), found.get_response()
 
 # What a service is and did.
 metadata = client.get_model_metadata("wide")

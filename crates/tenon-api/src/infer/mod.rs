@@ -14,9 +14,9 @@ pub(crate) mod trace;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName};
-use tenon_codec::oip::{self, OutputAsk};
+use tenon_codec::oip::{self, Classes, OutputAsk};
 use tenon_contract::{
-    Fault, FaultKind, NamedTensor, Parameter, Parameters, Request, RequestId, Response, ServiceName,
+    Fault, FaultKind, NamedTensor, Parameter, Parameters, Request, RequestId, Response, ServiceName, picture,
 };
 
 use crate::parts::Api;
@@ -67,7 +67,7 @@ struct Asked<'a> {
 
 /// Asks the data plane, and puts the best classes into the place of outputs that are wanted so.
 async fn ask_classified(api: &Api, asked: Asked<'_>) -> Result<Response, Fault> {
-    let request = Request {
+    let mut request = Request {
         service: asked.service,
         version: asked.version,
         operation: api.infer.clone(),
@@ -77,14 +77,37 @@ async fn ask_classified(api: &Api, asked: Asked<'_>) -> Result<Response, Fault> 
         inputs: asked.inputs,
         outputs: asked.outputs.iter().map(|output| output.name.clone()).collect(),
     };
+    if asked.outputs.iter().all(|output| output.classification.is_none()) {
+        return ask(api, request).await;
+    }
+    let is_named = names_classes(api, &request.service);
+    if is_named {
+        request.outputs.extend([picture::CLASSES.into(), picture::LABELS.into()]);
+    }
     let mut answer = ask(api, request).await?;
+    let added = answer.outputs.split_off(asked.outputs.len().min(answer.outputs.len()));
     for (ask, output) in asked.outputs.iter().zip(&mut answer.outputs) {
-        if let Some(classes) = ask.classification.filter(|classes| *classes > 0) {
-            output.tensor = oip::classify(&output.tensor, classes)
-                .map_err(|fault| fault.during(format_args!("output `{}`", output.name)))?;
-        }
+        let Some(count) = ask.classification.filter(|count| *count > 0) else { continue };
+        let classes = match &added[..] {
+            [numbers, names] if *output.name == *picture::SCORES => {
+                Some(Classes { numbers: &numbers.tensor, names: &names.tensor })
+            }
+            _ => None,
+        };
+        output.tensor = oip::classify(&output.tensor, count, classes)
+            .map_err(|fault| fault.during(format_args!("output `{}`", output.name)))?;
     }
     Ok(answer)
+}
+
+/// Whether a service says which classes its scores are of, as every service of pictures does.
+fn names_classes(api: &Api, service: &ServiceName) -> bool {
+    let Some(revision) = api.node.live(service) else { return false };
+    let mut views = revision.contract.operations.iter().filter_map(|operation| operation.view.as_ref());
+    views.any(|view| {
+        let has = |name: &str| view.outputs.iter().any(|output| &*output.name == name);
+        has(picture::CLASSES) && has(picture::LABELS) && has(picture::SCORES)
+    })
 }
 
 /// Asks the data plane. A service that is wanted and not there is unavailable, not unknown.

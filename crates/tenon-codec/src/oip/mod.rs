@@ -26,7 +26,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tenon_contract::{Fault, NamedTensor, Parameters};
 
-pub use classification::classify;
+pub use classification::{Classes, classify};
 pub use metadata::TensorMetadata;
 pub use request::{decode_raw, decode_request, encode_request};
 pub use response::{Answer, InferResponse, Stem, decode_error, decode_response, encode_response};
