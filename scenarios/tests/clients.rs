@@ -11,19 +11,31 @@ use tenon_scenarios::binary::repository;
 use tenon_scenarios::server::{Home, Server, Start};
 use tenon_scenarios::skip;
 
-const SCRIPTS: [&str; 5] =
-    ["descriptor.py", "reflection.py", "health.py", "triton_rest.py", "triton_grpc.py"];
-
 #[test]
 fn clients_of_others_are_served_unmodified() {
-    let packages = match installed(&repository().join("scenarios/clients/requirements.txt")) {
+    serve(
+        "clients",
+        "requirements.txt",
+        &["descriptor.py", "reflection.py", "health.py", "triton_rest.py", "triton_grpc.py"],
+    );
+}
+
+#[test]
+fn the_client_of_kserve_is_served_unmodified() {
+    serve("clients-kserve", "kserve-requirements.txt", &["kserve_both.py"]);
+}
+
+/// Runs `scripts` with what `requirements` name, which lies in `folder` of the cache.
+fn serve(folder: &str, requirements: &str, scripts: &[&str]) {
+    let packages = match installed(folder, &repository().join("scenarios/clients").join(requirements)) {
         Ok(packages) => packages,
         Err(error) => return skip(&format!("the clients cannot be installed: {error:#}")),
     };
     let home = Home::new().unwrap();
-    let server = Server::start(&home, &Start::default()).unwrap();
+    let flags = vec!["--demo".to_owned(), "fixtures/scenes".to_owned()];
+    let server = Server::start(&home, &Start { flags, ..Start::default() }).unwrap();
     let mut failed = Vec::new();
-    for script in SCRIPTS {
+    for script in scripts {
         if let Err(error) = run(script, &packages, &server) {
             failed.push(format!("{script}: {error:#}"));
         }
@@ -45,20 +57,21 @@ fn run(script: &str, packages: &Path, server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The folder of the clients, made where there is none for these requirements and this Python. A folder of
+/// The folder `name` of clients, made where there is none for these requirements and this Python. A folder of
 /// packages rather than a virtual environment: Debian's Python makes none by itself.
-fn installed(requirements: &Path) -> Result<PathBuf> {
+fn installed(name: &str, requirements: &Path) -> Result<PathBuf> {
     let text = std::fs::read_to_string(requirements).context("read the requirements")?;
     let version = Command::new("python3").arg("--version").output().context("start python3")?;
     let wanted = format!("{}{text}", String::from_utf8_lossy(&version.stdout));
     let (cache, marker) = (cache()?, "installed.txt");
-    let folder = cache.join("clients");
+    let folder = cache.join(name);
     if std::fs::read_to_string(folder.join(marker)).is_ok_and(|found| found == wanted) {
         return Ok(folder);
     }
     std::fs::create_dir_all(&cache).context("make the cache folder")?;
     // Beside its place and moved when it is whole: another test may be doing the same.
-    let fresh = tempfile::Builder::new().prefix("clients-").tempdir_in(&cache).context("make a folder")?;
+    let fresh =
+        tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(&cache).context("make a folder")?;
     let output = Command::new("python3")
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
         .arg(fresh.path())
