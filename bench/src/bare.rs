@@ -1,4 +1,4 @@
-//! The bare loop of ONNX Runtime in the setting that is fastest here.
+//! The bare loop of ONNX Runtime, over a tensor or over a picture, in the setting that is fastest here.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -51,8 +51,15 @@ impl std::fmt::Display for Way {
 pub(crate) struct Bare<'a> {
     library: &'a Path,
     model: &'a Path,
-    input: NamedTempFile,
+    input: Input<'a>,
     shape: String,
+}
+
+enum Input<'a> {
+    /// A file with the bytes of a tensor, read once.
+    Tensor(NamedTempFile),
+    /// A JPEG that is decoded and resized before each run.
+    Picture(&'a Path),
 }
 
 impl<'a> Bare<'a> {
@@ -64,7 +71,12 @@ impl<'a> Bare<'a> {
         let mut file = NamedTempFile::new()?;
         file.write_all(input.payload())?;
         let shape: Vec<_> = input.shape().iter().map(i64::to_string).collect();
-        Ok(Self { library, model, input: file, shape: shape.join(",") })
+        Ok(Self { library, model, input: Input::Tensor(file), shape: shape.join(",") })
+    }
+
+    /// The same for a model that sees `picture` in a square of `side` pixels, RGB.
+    pub(crate) fn seeing(library: &'a Path, model: &'a Path, picture: &'a Path, side: u32) -> Self {
+        Self { library, model, input: Input::Picture(picture), shape: format!("1,{side},{side},3") }
     }
 
     /// Starts a loop on the cores of this thread; it has run once when this returns.
@@ -77,7 +89,10 @@ impl<'a> Bare<'a> {
         let mut give = |name: &str, value: String| arguments.extend([format!("--{name}"), value]);
         give("library", path(self.library));
         give("model", path(self.model));
-        give("input", path(self.input.path()));
+        match &self.input {
+            Input::Tensor(file) => give("input", path(file.path())),
+            Input::Picture(picture) => give("picture", path(picture)),
+        }
         give("shape", self.shape.clone());
         give("loops", way.loops.to_string());
         give("threads", way.threads.to_string());

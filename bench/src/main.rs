@@ -1,7 +1,7 @@
 //! Measurements of Tenon beside its peers and limits.
 //!
 //! ```sh
-//! cargo build --release -p tenon && cargo run --release -p tenon-bench -- noop heavy start swap
+//! cargo build --release -p tenon && cargo run --release -p tenon-bench -- noop heavy vision start swap
 //! ```
 //!
 //! Every figure is taken beside a named peer in the same run, in blocks that take turns, and with the peer
@@ -11,6 +11,7 @@
 
 mod bare;
 mod blocks;
+mod cores;
 mod figure;
 mod generator;
 mod grpc;
@@ -19,11 +20,13 @@ mod http2;
 mod machine;
 mod noop;
 mod peers;
+mod pixels;
 mod served;
 mod server;
 mod setting;
 mod start;
 mod swap;
+mod vision;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,6 +94,8 @@ enum What {
     Grpc,
     /// A detector beside the bare ONNX Runtime.
     Heavy,
+    /// Pictures through the same detector beside a bare loop, and the image adapter beside its crates.
+    Vision,
     /// From exec to the first answer.
     Start,
     /// Swaps under load.
@@ -103,6 +108,7 @@ impl What {
             Self::Noop => noop::measure(setting),
             Self::Grpc => grpc::measure(setting),
             Self::Heavy => heavy::measure(setting),
+            Self::Vision => vision::measure(setting),
             Self::Start => start::measure(setting),
             Self::Swap => swap::measure(setting),
         }

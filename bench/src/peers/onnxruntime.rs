@@ -1,9 +1,10 @@
-//! ONNX Runtime by itself: a loop over its own `run`, inputs and outputs bound before, no server.
+//! ONNX Runtime by itself: a loop over its own `run`, inputs and outputs bound before, no server. Where there is a
+//! picture, it is decoded and resized into the input before each run.
 //!
 //! Asked `run MILLISECONDS` it runs for so long and answers with a line of JSON.
 
 use std::io::{BufRead as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use ort::value::{DynTensor, TensorElementType};
 use serde::{Deserialize, Serialize};
 use tenon_client::load::histogram::Histogram;
 
+use crate::pixels::Pixels;
+
 /// What to run and how.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Loop {
@@ -26,8 +29,11 @@ pub(crate) struct Loop {
     #[arg(long)]
     pub(crate) model: PathBuf,
     /// File with the bytes of the input.
+    #[arg(long, required_unless_present = "picture")]
+    pub(crate) input: Option<PathBuf>,
+    /// A JPEG instead, for an input of bytes, RGB.
     #[arg(long)]
-    pub(crate) input: PathBuf,
+    pub(crate) picture: Option<PathBuf>,
     /// Shape of the input.
     #[arg(long, value_delimiter = ',')]
     pub(crate) shape: Vec<i64>,
@@ -62,10 +68,9 @@ pub(crate) struct Ran {
 /// ONNX Runtime's own.
 pub(crate) fn run(asked: &Loop) -> Result<()> {
     let environment = ort::init_from(&asked.library)?.with_telemetry(false).build()?;
-    let model = std::fs::read(&asked.model).with_context(|| asked.model.display().to_string())?;
-    let input = std::fs::read(&asked.input).with_context(|| asked.input.display().to_string())?;
+    let model = read(&asked.model)?;
     let sessions = (0..asked.loops).map(|_| session(&environment, &model, asked));
-    let mut bound = sessions.map(|session| bind(session?, &input, asked)).collect::<Result<Vec<_>>>()?;
+    let mut bound = sessions.map(|session| bind(session?, asked)).collect::<Result<Vec<_>>>()?;
     for bound in &mut bound {
         bound.run()?;
     }
@@ -94,20 +99,33 @@ struct Bound {
     session: Session,
     binding: IoBinding,
     options: RunOptions,
-    _input: DynTensor,
+    input: DynTensor,
+    pixels: Option<Pixels>,
 }
 
-fn bind(session: Session, input: &[u8], asked: &Loop) -> Result<Bound> {
+fn bind(session: Session, asked: &Loop) -> Result<Bound> {
     let first = session.inputs().first().context("the model has no input")?;
     let element = first.dtype().tensor_type().context("the input is no tensor")?;
     let mut tensor = DynTensor::new(&Allocator::default(), element, asked.shape.clone())?;
-    fill(&mut tensor, element, input)?;
+    if let Some(input) = &asked.input {
+        fill(&mut tensor, element, &read(input)?)?;
+    }
+    let pixels = asked.picture.as_ref().map(|picture| pixels(&read(picture)?, &asked.shape)).transpose()?;
     let mut binding = session.create_binding()?;
     binding.bind_input(first.name(), &tensor)?;
     for output in session.outputs() {
         binding.bind_output_to_device(output.name(), &MemoryInfo::default())?;
     }
-    Ok(Bound { session, binding, options: RunOptions::new()?, _input: tensor })
+    Ok(Bound { session, binding, options: RunOptions::new()?, input: tensor, pixels })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| path.display().to_string())
+}
+
+fn pixels(picture: &[u8], shape: &[i64]) -> Result<Pixels> {
+    let &[1, height, width, 3] = shape else { anyhow::bail!("a picture has another shape than {shape:?}") };
+    Ok(Pixels::new(picture.to_vec(), width.try_into()?, height.try_into()?))
 }
 
 fn fill(tensor: &mut DynTensor, element: TensorElementType, bytes: &[u8]) -> Result<()> {
@@ -134,7 +152,11 @@ fn fill(tensor: &mut DynTensor, element: TensorElementType, bytes: &[u8]) -> Res
 }
 
 impl Bound {
-    fn run(&mut self) -> ort::Result<()> {
+    fn run(&mut self) -> Result<()> {
+        if let Some(pixels) = &mut self.pixels {
+            let (_, bytes) = self.input.try_extract_tensor_mut::<u8>()?;
+            pixels.write(bytes)?;
+        }
         self.session.run_binding_with_options(&self.binding, &self.options)?;
         Ok(())
     }
