@@ -25,6 +25,7 @@ mod guard;
 mod identity;
 mod ids;
 mod infer;
+mod metrics;
 mod page;
 mod parts;
 mod probes;

@@ -19,6 +19,7 @@ use crate::auth::Access;
 use crate::ids::Ids;
 use crate::infer::pictures::PAINTED_AT_ONCE;
 use crate::infer::trace::Traces;
+use crate::metrics::triton::Processors;
 use crate::tls::TlsFiles;
 
 /// Takes the file of examples out of an upload, where it has one. Given by the binary, because the wires
@@ -59,6 +60,8 @@ pub struct ApiParts {
     pub starting: Arc<AtomicBool>,
     /// Changes what is logged.
     pub log: Arc<dyn LogSwitch>,
+    /// Tells the metrics under the names of Triton too.
+    pub triton_names: bool,
 }
 
 /// What the log holds, to be read and changed while the server runs. Given by the binary, which owns the log.
@@ -169,6 +172,8 @@ pub(crate) struct Api {
     pub(crate) buffers: crate::body::Buffers,
     pub(crate) traces: Traces,
     pub(crate) log: Arc<dyn LogSwitch>,
+    /// Present where metrics have the names of Triton too.
+    pub(crate) triton: Option<Processors>,
     pub(crate) is_tls: bool,
     starting: Arc<AtomicBool>,
 }
@@ -197,6 +202,7 @@ impl Api {
             buffers,
             traces: Traces::default(),
             log: parts.log,
+            triton: parts.triton_names.then(Processors::default),
             is_tls: parts.tls.is_some(),
             starting: parts.starting,
         }

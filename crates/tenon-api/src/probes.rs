@@ -1,15 +1,13 @@
-//! Probes and metrics: `/livez`, `/readyz`, `/metrics`.
+//! Probes: `/livez` and `/readyz`.
 //!
-//! A load in the background changes none of them.
+//! A load in the background changes neither.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use tenon_control::Observe;
 
-use crate::auth::Allowed;
 use crate::parts::Shared;
 
 /// `GET /livez`: the process answers.
@@ -30,14 +28,6 @@ pub(crate) async fn ready(State(api): State<Shared>) -> Response {
         "not ready: a service that is wanted is down; GET /api/v1/services says which\n"
     };
     text(StatusCode::SERVICE_UNAVAILABLE, why)
-}
-
-/// `GET /metrics`: the node's figures for Prometheus.
-pub(crate) async fn metrics(State(api): State<Shared>, _: Allowed<Observe>) -> Response {
-    let mut response = Response::new(Body::from(api.node.metrics()));
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response {

@@ -14,7 +14,7 @@ use crate::admin::{blobs, jobs, models, node, services};
 use crate::infer::{config, logging, metadata, native, oip_rest, repository, statistics, trace};
 use crate::parts::Shared;
 use crate::status::{Style, refusal};
-use crate::{page, probes};
+use crate::{metrics, page, probes};
 
 /// Routes of protocols that this build knows and refuses, with what to do instead.
 const REFUSED: [(MethodFilter, &str, &str); 15] = [
@@ -88,7 +88,7 @@ impl Routes {
         self.get("/", page::show)
             .get("/livez", probes::live)
             .get("/readyz", probes::ready)
-            .get("/metrics", probes::metrics)
+            .get("/metrics", metrics::show)
     }
 
     fn oip(self) -> Self {

@@ -54,6 +54,8 @@ pub struct Request {
     pub operation: Arc<str>,
     /// The id, the caller's own or one made at the door.
     pub id: RequestId,
+    /// Number of the trace that it belongs to, where it is traced.
+    pub trace: Option<u128>,
     /// Parameters passed through.
     pub parameters: Parameters,
     /// The fields of the input message.

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::Clock;
+use crate::job_figures::{Ended, JobEnd, JobFigures};
 use crate::whole::to_its_end;
 
 /// How many jobs there may be at once.
@@ -85,6 +86,7 @@ struct Inner {
     live: Mutex<HashMap<String, Live>>,
     tasks: Mutex<JoinSet<()>>,
     count: AtomicU64,
+    ended: Ended,
 }
 
 /// A job of this process that is not finished.
@@ -117,7 +119,8 @@ impl Jobs {
     ) -> Self {
         let turns = Arc::new(Semaphore::new(limits.running));
         let (live, tasks, count) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
-        Self(Arc::new(Inner { catalog, clock, limits, kinds, hook, turns, live, tasks, count }))
+        let ended = Ended::default();
+        Self(Arc::new(Inner { catalog, clock, limits, kinds, hook, turns, live, tasks, count, ended }))
     }
 
     /// Journals a new job and lets it run when it is its turn. The same work that is under way already
@@ -196,6 +199,23 @@ impl Jobs {
         Ok(jobs.iter().map(|job| self.0.view(job)).collect())
     }
 
+    /// How many jobs of each kind there are, and what became of those before.
+    pub fn figures(&self) -> Vec<JobFigures> {
+        let live = self.0.live();
+        let figures = |work: &Work| {
+            let in_state = |state: JobState| {
+                let is = |live: &&Live| {
+                    let view = live.views.borrow();
+                    view.kind == work.kind && view.state == state
+                };
+                live.values().filter(is).count() as u64
+            };
+            let (waiting, running) = (in_state(JobState::Waiting), in_state(JobState::Running));
+            JobFigures { kind: work.kind, waiting, running, ended: self.0.ended.of(work.kind) }
+        };
+        self.0.kinds.iter().map(figures).collect()
+    }
+
     /// Follows a job: how it stands now, then how it stands after each change, until nothing more will
     /// happen. Who is slow misses documents in between, never the last one.
     ///
@@ -251,6 +271,7 @@ impl Inner {
         }
         let limit = self.limits.running + self.limits.waiting;
         if live.len() >= limit {
+            self.ended.count(&job.kind, JobEnd::Refused, 0);
             return Err(Fault::overloaded(format!(
                 "begin job: {limit} jobs are under way (`limits.waiting_jobs`); try again later"
             )));
@@ -343,6 +364,8 @@ impl Progress {
                 tracing::warn!(job = id, %error, "end of job not recorded; the next start takes it up again");
             }
         }
+        // Before anybody is told, so that who waited for the end finds it counted.
+        self.count(state, now);
         self.tell(|job| {
             job.state = state;
             job.outcome = Some(outcome);
@@ -351,6 +374,13 @@ impl Progress {
         if let Some(jobs) = self.jobs.upgrade() {
             jobs.live().remove(&id);
         }
+    }
+
+    fn count(&self, state: JobState, now: u64) {
+        let Some(jobs) = self.jobs.upgrade() else { return };
+        let end = if state == JobState::Done { JobEnd::Done } else { JobEnd::Failed };
+        let job = self.job();
+        jobs.ended.count(&job.kind, end, now.saturating_sub(job.created_at));
     }
 
     /// Changes the job and tells those who follow it.

@@ -15,6 +15,7 @@
 //! - What is proven under a key is not proven again under it.
 //! - One swap of a service at a time, and a caller who goes away does not cut one in half.
 
+mod job_figures;
 mod jobs;
 mod onboard;
 mod permit;
@@ -30,6 +31,7 @@ mod onboard_tests;
 #[cfg(test)]
 mod promote_tests;
 
+pub use job_figures::{JobEnd, JobFigures, JobsEnded};
 pub use jobs::{Follow, JobLimits, Jobs, StepHook, Work};
 pub use onboard::Onboarding;
 pub use permit::{Action, Caller, Configure, Infer, Observe, Permit, Promote, Push, authorize};

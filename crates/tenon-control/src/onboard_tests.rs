@@ -121,6 +121,10 @@ async fn a_refused_upload_leaves_nothing() {
         "it failed being proven"
     );
     assert!(job.fault.as_ref().unwrap().text.contains("unknown key"));
+    let figures = &desk.jobs.figures()[0];
+    let counts: Vec<_> = figures.ended.iter().map(|(end, ended)| (end.name(), ended.count)).collect();
+    assert_eq!(counts, [("done", 0), ("failed", 3), ("refused", 0)]);
+    assert_eq!((figures.kind, figures.waiting, figures.running), ("onboard", 0, 0));
 }
 
 #[tokio::test]

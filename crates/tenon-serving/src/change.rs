@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tenon_contract::admin::{SwapOrder, Swapped};
 use tenon_contract::receipt::{Event, Intent, ProofEvidence, Published, RevisionRef, Undone};
-use tenon_contract::{Desired, Difference, Digest, Fault, Memory, Revision, ServiceName};
+use tenon_contract::{Desired, Difference, Digest, Fault, Memory, Revision, ServiceName, Version};
 use tenon_runtime::{Bundle, BundleLimits};
 
 use crate::admission::Admitted;
@@ -22,6 +22,7 @@ use crate::node::Inner;
 use crate::plan::{Step, plan};
 use crate::reaper::Leaving;
 use crate::state::{Departing, Placed, Warm};
+use crate::tally::{ChangeKind, ChangeStep};
 use crate::traffic::{Counters, Snapshot};
 
 /// How long a load waits for the memory of warm revisions to come back.
@@ -37,8 +38,31 @@ pub(crate) enum Why {
     Restore,
 }
 
-/// Takes a service from what it serves to `target`.
+impl Why {
+    fn kind(&self) -> ChangeKind {
+        match self {
+            Self::Swap(order) if order.to.is_none() => ChangeKind::Remove,
+            Self::Swap(_) => ChangeKind::Swap,
+            Self::Undo { .. } => ChangeKind::Undo,
+            Self::Restore => ChangeKind::Restore,
+        }
+    }
+}
+
+/// Takes a service from what it serves to `target`, and counts what came of it.
 pub(crate) fn apply(
+    node: &Inner,
+    service: &ServiceName,
+    target: Option<Arc<Revision>>,
+    why: Why,
+) -> Result<Swapped, Fault> {
+    let (kind, begun) = (why.kind(), clock::now());
+    let result = change(node, service, target, why);
+    node.state().service(service).tally.changed(kind, result.is_ok(), clock::since(begun));
+    result
+}
+
+fn change(
     node: &Inner,
     service: &ServiceName,
     target: Option<Arc<Revision>>,
@@ -152,7 +176,7 @@ impl<'a> Change<'a> {
     fn walk(&mut self, step: &Step) -> Result<(), Fault> {
         match step {
             Step::Load { .. } => self.load(),
-            Step::Publish { .. } => self.publish(),
+            Step::Publish { .. } => timed(self.node, self.service, ChangeStep::Publish, || self.publish()),
             Step::Drain { .. } => {
                 self.drain();
                 Ok(())
@@ -177,6 +201,20 @@ impl<'a> Change<'a> {
             self.proven = Some(Proven::warm(engine));
             return Ok(());
         }
+        let (loaded, bundle) =
+            timed(self.node, self.service, ChangeStep::Load, || self.loaded(version, key))?;
+        let proven = timed(self.node, self.service, ChangeStep::Prove, || {
+            (self.node.hook)(Moment::Prove)?;
+            let examples = (self.node.options.examples)(&bundle)?;
+            loaded.prove(version, examples.as_ref())
+        })?;
+        self.node.state().remember(&proven.engine);
+        self.proven = Some(proven);
+        Ok(())
+    }
+
+    /// The bytes of a version as a model, together with its bundle.
+    fn loaded(&self, version: &Version, key: EngineKey) -> Result<(Loaded, Bundle), Fault> {
         let hook = &self.node.hook;
         hook(Moment::Read)?;
         let bytes = self.node.store.read_blocking(&version.digest)?;
@@ -187,12 +225,7 @@ impl<'a> Change<'a> {
         hook(Moment::Load)?;
         let processor = &self.node.options.processor;
         let loaded = Loaded::load(&**runtime, &bundle, key, processor, admitted)?;
-        hook(Moment::Prove)?;
-        let examples = (self.node.options.examples)(&bundle)?;
-        let proven = loaded.prove(version, examples.as_ref())?;
-        self.node.state().remember(&proven.engine);
-        self.proven = Some(proven);
-        Ok(())
+        Ok((loaded, bundle))
     }
 
     /// Admits memory; where it is short, warm revisions leave first, and their receipts say so.
@@ -363,6 +396,7 @@ impl<'a> Change<'a> {
             since: published.at,
             drain_ms: slot.revision().settings.drain_ms,
             traffic: published.traffic.clone(),
+            slot: Arc::downgrade(&slot),
         };
         self.node.state().departing.insert(slot.id(), departing);
         drop(slot);
@@ -419,6 +453,19 @@ impl<'a> Change<'a> {
             head: published.map_or_else(|| self.node.journal.head(self.service), |done| done.head),
         })
     }
+}
+
+/// Does a step and counts what came of it.
+fn timed<T>(
+    node: &Inner,
+    service: &ServiceName,
+    step: ChangeStep,
+    work: impl FnOnce() -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let begun = clock::now();
+    let result = work();
+    node.state().service(service).tally.stepped(step, result.is_ok(), clock::since(begun));
+    result
 }
 
 /// What callers of the service would notice: the promise of what is live against what the version

@@ -7,15 +7,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use tenon_contract::{
-    Dim, Fault, FaultKind, Identity, NamedTensor, Outputs, Revision, ServiceName, Signature, TensorSpec,
+    Dim, Fault, Identity, NamedTensor, Outputs, Revision, ServiceName, Signature, TensorSpec, TrackRole,
 };
 
 use crate::engine::{Engine, Proven};
 use crate::statistics::Statistics;
-use crate::traffic::Counters;
+use crate::traffic::{Counters, Reason};
 
 /// All that a node serves at one moment.
 #[derive(Default)]
@@ -109,12 +110,16 @@ impl Slot {
             digest: version.digest,
         });
         let (signature, promised) = hold_to_promise(&version.signature, &revision)?;
+        let statistics = counters.versions().of(TrackRole::Primary, &version.id);
+        if proven.load_micros > 0 {
+            statistics.loaded(proven.load_micros);
+        }
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             identity,
             signature,
             promised,
-            statistics: counters.versions().of(&revision.version().id),
+            statistics,
             is_batched: revision.version().signature.is_batched(),
             revision,
             engine: proven.engine.clone(),
@@ -145,10 +150,6 @@ impl Slot {
         Signature { inputs: self.signature.inputs.clone(), outputs }
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
     /// Statistics of its version.
     pub(crate) fn statistics(&self) -> &Statistics {
         &self.statistics
@@ -168,7 +169,7 @@ impl Slot {
         let limit = u64::from(self.revision.settings.in_flight);
         if self.counters.in_flight.fetch_add(1, Ordering::SeqCst) >= limit {
             self.counters.in_flight.fetch_sub(1, Ordering::SeqCst);
-            self.counters.faulted(FaultKind::Overloaded);
+            self.statistics.unanswered(Reason::ServiceFull, Duration::ZERO);
             return Err(Fault::overloaded(format!(
                 "service `{}` has {limit} requests in flight, its limit; try again later",
                 self.identity.service
@@ -237,10 +238,6 @@ impl Lease {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.slot.engine
-    }
-
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.slot.counters
     }
 
     /// The slot for the thread that computes: held until the computation is over, also when the caller

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::generation::{Generation, Lease};
 use crate::node::Node;
 use crate::pool::{Compute, Work};
+use crate::traffic::Reason;
 
 impl Node {
     /// Answers a request from the current generation.
@@ -23,7 +24,7 @@ impl Node {
         let _place = self.admit()?;
         // The generation is let go as soon as the lease holds its slot: a long call must not hold back
         // the drain of other services.
-        let lease = self.pin().route(&request.service, request.version)?;
+        let lease = self.route(&self.pin(), &request)?;
         answer(lease, request, arrived, self.execution()).await
     }
 
@@ -34,8 +35,14 @@ impl Node {
     /// As [`Node::infer`].
     pub async fn infer_in(&self, generation: &Generation, request: Request) -> Result<Response, Fault> {
         let arrived = clock::now();
-        let lease = generation.route(&request.service, request.version)?;
+        let lease = self.route(generation, &request)?;
         answer(lease, request, arrived, self.execution()).await
+    }
+
+    /// A place on the slot that the request asks for.
+    fn route(&self, generation: &Generation, request: &Request) -> Result<Lease, Fault> {
+        let lease = generation.route(&request.service, request.version);
+        lease.inspect_err(|fault| self.inner().unrouted().turned_away(fault.kind))
     }
 }
 
@@ -54,25 +61,43 @@ fn answer(
     arrived: Instant,
     execution: &Execution,
 ) -> impl Future<Output = Result<Response, Fault>> + Send + use<> {
+    let trace = request.trace;
     let begun = begin(&lease, request, arrived, execution);
+    let open = Open { lease, arrived, is_told: false };
     async move {
         let rows = begun.as_ref().map_or(0, |begun| begun.rows);
         let result = match begun {
-            Ok(begun) => begun.end(&lease).await,
+            Ok(begun) => begun.end(&open.lease).await,
             Err(fault) => Err(fault),
         };
-        let took = clock::since(arrived);
-        match &result {
-            Ok(_) => {
-                lease.counters().answered(took.as_micros() as u64);
-                lease.slot().statistics().answered(rows, took);
-            }
-            Err(fault) => {
-                lease.counters().faulted(fault.kind);
-                lease.slot().statistics().failed(took);
-            }
-        }
+        open.end(rows, trace, &result);
         result
+    }
+}
+
+/// A request that is not counted yet. Each is, and once: one whose caller goes away when this is dropped.
+struct Open {
+    lease: Lease,
+    arrived: Instant,
+    is_told: bool,
+}
+
+impl Open {
+    fn end(mut self, rows: usize, trace: Option<u128>, result: &Result<Response, Fault>) {
+        self.is_told = true;
+        let (statistics, took) = (self.lease.slot().statistics(), clock::since(self.arrived));
+        match result {
+            Ok(response) => statistics.answered(rows, took, response.id.as_str(), trace),
+            Err(fault) => statistics.unanswered(Reason::of(fault.kind), took),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.lease.slot().statistics().unanswered(Reason::Cancelled, clock::since(self.arrived));
+        }
     }
 }
 
@@ -167,9 +192,10 @@ fn run(
         since: clock::now(),
         reply,
     };
-    lease.counters().waiting.fetch_add(1, Ordering::Relaxed);
+    let waiting = &lease.slot().statistics().waiting;
+    waiting.fetch_add(1, Ordering::Relaxed);
     if engine.pool.wait(work, &execution.compute).is_err() {
-        lease.counters().waiting.fetch_sub(1, Ordering::Relaxed);
+        waiting.fetch_sub(1, Ordering::Relaxed);
         return Err(Fault::overloaded(format!(
             "service `{}` has its limit of {} requests waiting; try again later",
             lease.slot().identity.service,

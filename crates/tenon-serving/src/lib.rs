@@ -11,12 +11,14 @@ mod change;
 mod clock;
 mod disk;
 pub mod engine;
+mod exemplar;
 pub mod faults;
+mod figures;
 pub mod generation;
+mod histogram;
 mod infer;
 pub mod journal;
 mod loader;
-mod metrics;
 mod node;
 mod numbers;
 pub mod plan;
@@ -27,6 +29,7 @@ mod state;
 mod statistics;
 mod sync;
 mod synthetic;
+mod tally;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -34,7 +37,12 @@ mod tests;
 pub mod traffic;
 mod views;
 
+pub use exemplar::Exemplar;
+pub use figures::{Figures, ServiceFigures};
 pub use generation::{Generation, Lease, Slot};
+pub use histogram::{DURATIONS, Distribution, LONG, ROWS};
 pub use node::{Node, NodeOptions, ReadExamples};
 pub use prove::{Evidence, prove};
-pub use statistics::{Spent, VersionStatistics};
+pub use statistics::VersionStatistics;
+pub use tally::{ChangeKind, ChangeStep, Tally};
+pub use traffic::{Outcome, Reason, Unanswered};

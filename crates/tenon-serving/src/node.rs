@@ -22,6 +22,7 @@ use crate::change::{self, Why};
 use crate::clock;
 use crate::engine::EngineKey;
 use crate::faults::{self, Hook};
+use crate::figures::Unrouted;
 use crate::generation::{Departure, Generation, Slot};
 use crate::infer::Execution;
 use crate::journal::Journal;
@@ -94,6 +95,7 @@ pub(crate) struct Inner {
     leaving: Sender<Leaving>,
     retiring: AtomicU64,
     in_flight: AtomicU64,
+    unrouted: Unrouted,
     publishing: Mutex<()>,
     pub(crate) numbers: Numbers,
     state: Mutex<State>,
@@ -130,6 +132,7 @@ impl Node {
             loaders: Loaders::start().map_err(failed)?,
             retiring: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            unrouted: Unrouted::default(),
             publishing: Mutex::new(()),
             numbers,
             state: Mutex::default(),
@@ -314,6 +317,7 @@ impl Node {
         let limit = self.0.options.in_flight;
         let place = Place(&self.0.in_flight);
         if place.0.fetch_add(1, Ordering::SeqCst) >= limit {
+            self.0.unrouted.was_full();
             return Err(Fault::overloaded(format!(
                 "node has its limit of {limit} requests in flight; try again later"
             )));
@@ -334,6 +338,11 @@ impl Drop for Place<'_> {
 impl Inner {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Requests that came to no service.
+    pub(crate) fn unrouted(&self) -> &Unrouted {
+        &self.unrouted
     }
 
     /// Publishes the next generation; gives its number and the slot that it replaced.

@@ -182,7 +182,7 @@ impl Compute {
 fn work(runs: &Receiver<Run>, compute: &Compute) {
     while let Ok(Run { mut session, work }) = runs.recv() {
         let Work { slot, inputs, parameters, deadline, cancel, since, reply } = work;
-        slot.counters().waiting.fetch_sub(1, Ordering::Relaxed);
+        slot.statistics().waiting.fetch_sub(1, Ordering::Relaxed);
         let engine = slot.engine();
         let call =
             Call { inputs: &inputs, parameters: &parameters, deadline, cancel: &cancel, sequence: None };

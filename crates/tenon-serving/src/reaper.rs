@@ -59,7 +59,10 @@ fn drained(node: &Inner, departure: Departure) {
     let (departing, counters) = {
         let mut state = node.state();
         let Some(departing) = state.departing.remove(&slot) else { return };
-        (departing, state.service(&service).counters.clone())
+        let took = clock::since(departing.since);
+        let state = state.service(&service);
+        state.tally.drained(took.as_millis() <= departing.drain_ms.into(), took);
+        (departing, state.counters.clone())
     };
     let drain_micros = clock::micros_since(departing.since);
     let event = Event::Drained(Drained {
@@ -89,6 +92,7 @@ fn retire(node: &Inner, leaving: Leaving) -> Option<Leaving> {
     let Leaving { service, placed: Placed { revision, engine }, cause } = leaving;
     let memory = if shared { Memory::default() } else { engine.memory().clone() };
     drop(engine);
+    node.state().service(&service).tally.retired(cause, &memory);
     node.left();
     let event = Event::Retired(Retired {
         revision: revision.number,

@@ -9,6 +9,8 @@ use std::time::Instant;
 use tenon_contract::{Fault, Observed, ObservedService, Revision, ServiceName};
 
 use crate::engine::{Engine, EngineKey};
+use crate::generation::Slot;
+use crate::tally::Tally;
 use crate::traffic::{Counters, Snapshot};
 
 /// A revision with the engine behind it.
@@ -31,6 +33,8 @@ pub(crate) struct Departing {
     pub(crate) since: Instant,
     pub(crate) drain_ms: u64,
     pub(crate) traffic: Snapshot,
+    /// The slot itself, which this does not hold: its last drop says that nobody does.
+    pub(crate) slot: Weak<Slot>,
 }
 
 /// One service of a node.
@@ -49,6 +53,7 @@ pub(crate) struct ServiceState {
     /// The highest revision number that its chain names.
     pub(crate) highest: u64,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) tally: Tally,
 }
 
 /// All services, and the engines in memory.

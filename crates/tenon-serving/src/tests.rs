@@ -112,6 +112,7 @@ fn request(x: f32) -> Request {
         version: None,
         operation: "infer".into(),
         id: "r".parse().unwrap(),
+        trace: None,
         parameters: Default::default(),
         inputs: vec![NamedTensor::new("x", Tensor::from_values(vec![1, 1], vec![x]).unwrap())],
         outputs: vec![],

@@ -1,180 +1,237 @@
-//! What a service's requests came to: counters that survive swaps, for metrics and receipts.
+//! What a service's requests came to, over all its versions and over swaps: for metrics and receipts.
+//!
+//! Nothing is counted here. A request is counted once, in the statistics of the version that it was routed to; this
+//! adds them up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use tenon_contract::FaultKind;
 use tenon_contract::receipt::Traffic;
 
+use crate::histogram::{Distribution, FINE};
 use crate::statistics::OfVersions;
 
-/// Sub-buckets of each power of two: an error of at most 1/8.
-const FINE: usize = 8;
-/// Powers of two of microseconds, up to over an hour.
-const POWERS: usize = 32;
-
-/// Counters of one service.
-pub struct Counters {
-    /// Requests inside the node now.
-    pub(crate) in_flight: AtomicU64,
-    /// Requests waiting for a session now.
-    pub(crate) waiting: AtomicU64,
-    answered: AtomicU64,
-    invalid: AtomicU64,
-    failed: AtomicU64,
-    refused: AtomicU64,
-    micros: AtomicU64,
-    buckets: Vec<AtomicU64>,
-    versions: OfVersions,
+/// Why a request was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Reason {
+    /// It does not fit the contract.
+    Invalid,
+    /// The service has no such operation.
+    NotFound,
+    /// The service had its limit of requests in flight.
+    ServiceFull,
+    /// Its limit of requests was waiting for a session.
+    QueueFull,
+    /// The time that it was given was over.
+    Deadline,
+    /// The model refused it, failed or broke.
+    Model,
+    /// The service could not answer.
+    Unavailable,
+    /// Our own fault.
+    Internal,
+    /// The caller went away or cancelled.
+    Cancelled,
 }
 
-impl Default for Counters {
-    fn default() -> Self {
-        let zero = || AtomicU64::new(0);
-        Self {
-            in_flight: zero(),
-            waiting: zero(),
-            answered: zero(),
-            invalid: zero(),
-            failed: zero(),
-            refused: zero(),
-            micros: zero(),
-            buckets: (0..FINE * POWERS).map(|_| zero()).collect(),
-            versions: OfVersions::default(),
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Invalid,
+        Self::NotFound,
+        Self::ServiceFull,
+        Self::QueueFull,
+        Self::Deadline,
+        Self::Model,
+        Self::Unavailable,
+        Self::Internal,
+        Self::Cancelled,
+    ];
+
+    /// Its name in lowercase.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::ServiceFull => "service_full",
+            Self::QueueFull => "queue_full",
+            Self::Deadline => "deadline",
+            Self::Model => "model",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whose fault it is.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Invalid | Self::NotFound => Outcome::Invalid,
+            Self::ServiceFull | Self::QueueFull => Outcome::Refused,
+            Self::Deadline | Self::Model | Self::Unavailable | Self::Internal => Outcome::Failed,
+            Self::Cancelled => Outcome::Cancelled,
+        }
+    }
+
+    /// The reason behind a fault of a request that had found its service.
+    pub(crate) fn of(kind: FaultKind) -> Self {
+        match kind {
+            FaultKind::Overloaded => Self::QueueFull,
+            FaultKind::Deadline => Self::Deadline,
+            FaultKind::Model => Self::Model,
+            FaultKind::Unavailable => Self::Unavailable,
+            FaultKind::Internal => Self::Internal,
+            FaultKind::Cancelled => Self::Cancelled,
+            FaultKind::NotFound => Self::NotFound,
+            _ => Self::Invalid,
         }
     }
 }
 
-/// The counters at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered.
+    Answered,
+    /// It was wrong by the caller's fault.
+    Invalid,
+    /// It failed by the model's or our fault.
+    Failed,
+    /// It was refused early.
+    Refused,
+    /// Its caller went away.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] = [Self::Answered, Self::Invalid, Self::Failed, Self::Refused, Self::Cancelled];
+
+    /// Its name in lowercase.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How often requests were not answered, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unanswered(pub(crate) [u64; Reason::ALL.len()]);
+
+impl Unanswered {
+    /// For one reason.
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// With one outcome.
+    pub fn with(&self, outcome: Outcome) -> u64 {
+        Reason::ALL
+            .into_iter()
+            .filter(|reason| reason.outcome() == outcome)
+            .map(|reason| self.of(reason))
+            .sum()
+    }
+
+    /// For any reason.
+    pub fn count(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// What is counted of one service.
+#[derive(Default)]
+pub struct Counters {
+    /// Requests inside the node now.
+    pub(crate) in_flight: AtomicU64,
+    versions: OfVersions,
+}
+
+/// What a service's requests came to until one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Requests answered.
-    pub answered: u64,
-    /// Requests that were wrong by the caller's fault.
-    pub invalid: u64,
-    /// Requests failed by the model's or our fault.
-    pub failed: u64,
-    /// Requests refused early.
-    pub refused: u64,
-    /// Sum of the times of answered requests, microseconds.
-    pub micros: u64,
-    buckets: Vec<u64>,
+    /// Times of the requests that were answered, nanoseconds.
+    pub(crate) answered: Distribution,
+    /// Those that were not.
+    pub(crate) unanswered: Unanswered,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self { answered: Distribution::new(&FINE), unanswered: Unanswered::default() }
+    }
 }
 
 impl Counters {
-    /// Counts a request that was answered in `micros`.
-    pub(crate) fn answered(&self, micros: u64) {
-        self.answered.fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(micros, Ordering::Relaxed);
-        self.buckets[bucket(micros)].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a request that was not.
-    pub(crate) fn faulted(&self, kind: FaultKind) {
-        let counter = match kind {
-            FaultKind::Overloaded => &self.refused,
-            FaultKind::Model | FaultKind::Internal | FaultKind::Unavailable | FaultKind::Deadline => {
-                &self.failed
-            }
-            _ => &self.invalid,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// The statistics of the service's versions.
     pub(crate) fn versions(&self) -> &OfVersions {
         &self.versions
     }
 
-    /// The counters now.
+    /// All that was counted until now.
     pub fn snapshot(&self) -> Snapshot {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Snapshot {
-            answered: read(&self.answered),
-            invalid: read(&self.invalid),
-            failed: read(&self.failed),
-            refused: read(&self.refused),
-            micros: read(&self.micros),
-            buckets: self.buckets.iter().map(read).collect(),
-        }
+        self.versions.sum()
     }
 }
 
 impl Snapshot {
     /// What happened since `before`.
     pub fn since(&self, before: &Snapshot) -> Traffic {
-        let of = |index: usize| before.buckets.get(index).copied().unwrap_or(0);
-        let counts: Vec<u64> =
-            self.buckets.iter().enumerate().map(|(index, count)| count.saturating_sub(of(index))).collect();
+        let answered = self.answered.since(&before.answered);
+        let count =
+            |outcome: Outcome| self.unanswered.with(outcome).saturating_sub(before.unanswered.with(outcome));
         Traffic {
-            answered: self.answered.saturating_sub(before.answered),
-            failed: self.failed.saturating_sub(before.failed),
-            refused: self.refused.saturating_sub(before.refused),
-            p99_micros: percentile(&counts, 0.99),
+            answered: answered.count(),
+            failed: count(Outcome::Failed),
+            refused: count(Outcome::Refused),
+            p99_micros: answered.percentile(0.99).div_ceil(1000),
         }
     }
-
-    /// Requests answered within `micros`, to the upper edge of its bucket.
-    pub fn within(&self, micros: u64) -> u64 {
-        self.buckets.iter().take(bucket(micros) + 1).sum()
-    }
-}
-
-/// Log-linear: each power of two in [`FINE`] parts.
-fn bucket(micros: u64) -> usize {
-    if micros < FINE as u64 {
-        return micros as usize;
-    }
-    let power = micros.ilog2() as usize;
-    let part = (micros >> (power - 3)) as usize - FINE;
-    ((power - 2) * FINE + part).min(FINE * POWERS - 1)
-}
-
-/// Upper edge of a bucket, microseconds.
-fn edge(bucket: usize) -> u64 {
-    if bucket < FINE {
-        return bucket as u64;
-    }
-    let (power, part) = (bucket / FINE + 2, bucket % FINE);
-    ((FINE + part + 1) as u64) << (power - 3)
-}
-
-fn percentile(counts: &[u64], part: f64) -> u64 {
-    let total: u64 = counts.iter().sum();
-    let rank = (total as f64 * part).ceil() as u64;
-    let mut seen = 0;
-    for (index, count) in counts.iter().enumerate() {
-        seen += count;
-        if *count > 0 && seen >= rank {
-            return edge(index);
-        }
-    }
-    0
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tenon_contract::{TrackRole, VersionId};
+
     use super::*;
 
     #[test]
-    fn every_time_lies_under_the_edge_of_its_bucket_and_near_it() {
-        for micros in (0..5_000).chain([1 << 20, (1 << 20) + 12_345, 1 << 31]) {
-            let edge = edge(bucket(micros));
-            assert!(edge >= micros && edge as f64 <= micros as f64 * 1.13 + 1.0, "{micros} {edge}");
-        }
-    }
-
-    #[test]
-    fn windows_are_differences() {
+    fn windows_are_differences_over_all_versions() {
         let counters = Counters::default();
-        (0..99).for_each(|_| counters.answered(100));
+        let of = |number: u64| {
+            let id = VersionId { model: "m".parse().unwrap(), number };
+            counters.versions().of(TrackRole::Primary, &id)
+        };
+        let answered =
+            |number: u64, micros: u64| of(number).answered(1, Duration::from_micros(micros), "r", None);
+        (0..99).for_each(|_| answered(1, 100));
         let before = counters.snapshot();
-        counters.answered(5_000);
-        counters.faulted(FaultKind::Overloaded);
-        counters.faulted(FaultKind::Model);
-        counters.faulted(FaultKind::Invalid);
+        answered(2, 5_000);
+        for kind in [FaultKind::Overloaded, FaultKind::Model, FaultKind::Invalid, FaultKind::Cancelled] {
+            of(2).unanswered(Reason::of(kind), Duration::ZERO);
+        }
         let window = counters.snapshot().since(&before);
         assert_eq!((window.answered, window.refused, window.failed), (1, 1, 1));
         assert!((5_000..5_700).contains(&window.p99_micros));
         assert!(counters.snapshot().since(&Snapshot::default()).p99_micros < 120);
+        // A version that is forgotten takes nothing away.
+        let sum = counters.snapshot();
+        (3..40).for_each(|number| drop(of(number)));
+        assert_eq!(counters.snapshot(), sum);
+    }
+
+    #[test]
+    fn every_reason_has_one_outcome() {
+        let unanswered = Unanswered([1; Reason::ALL.len()]);
+        let sum: u64 = Outcome::ALL.iter().map(|outcome| unanswered.with(*outcome)).sum();
+        assert_eq!((sum, unanswered.with(Outcome::Answered)), (Reason::ALL.len() as u64, 0));
     }
 }

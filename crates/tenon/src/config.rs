@@ -72,6 +72,8 @@ pub struct Config {
     pub services: Settings,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Metrics have the names of Triton too.
+    pub triton_names: bool,
     /// A fault on purpose, for tests of the built binary.
     pub fault: Option<Planned>,
 }
@@ -199,6 +201,7 @@ impl Raw {
                     _ => return Err(self.wrong("log.format", "`text` or `json`")),
                 },
             },
+            triton_names: self.truth("metrics.triton_names")?,
             fault: None,
         };
         self.check_access(&config)?;

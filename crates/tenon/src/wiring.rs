@@ -151,6 +151,7 @@ impl House {
             runtimes: self.views.clone(),
             starting: self.starting.clone(),
             log: self.log.clone(),
+            triton_names: self.config.triton_names,
         }
     }
 

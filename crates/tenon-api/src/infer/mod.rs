@@ -72,6 +72,7 @@ async fn ask_classified(api: &Api, asked: Asked<'_>) -> Result<Response, Fault> 
         version: asked.version,
         operation: api.infer.clone(),
         id: asked.id,
+        trace: None,
         timeout: asked.timeout,
         parameters: asked.parameters,
         inputs: asked.inputs,

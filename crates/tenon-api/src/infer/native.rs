@@ -77,6 +77,7 @@ async fn answer(
         version: None,
         operation: called.name.clone(),
         id,
+        trace: None,
         timeout: timeout(headers, &Parameters::new())?,
         parameters: Parameters::new(),
         inputs: Vec::new(),

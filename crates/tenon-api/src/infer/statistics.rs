@@ -10,7 +10,7 @@ use tenon_codec::grpc::inference::{
 };
 use tenon_contract::{Device, Fault, ServiceName};
 use tenon_control::Infer;
-use tenon_serving::{Spent, VersionStatistics};
+use tenon_serving::{Distribution, VersionStatistics};
 
 use crate::auth::Allowed;
 use crate::parts::{Api, Shared};
@@ -56,24 +56,24 @@ pub(crate) fn of(
 }
 
 fn row(seen: &VersionStatistics) -> ModelStatistics {
-    let duration = |spent: Spent| Some(StatisticDuration { count: spent.count, ns: spent.nanos });
+    let duration = |count: u64, ns: u64| Some(StatisticDuration { count, ns });
+    let of = |seen: &Distribution| duration(seen.count(), seen.sum);
     let none = Some(StatisticDuration::default());
-    // Each call waited, if only for no time.
-    let queue = Spent { count: seen.compute.count, nanos: seen.queue.nanos };
     let memory = seen.memory.of(&Device::Cpu);
     let memory = (memory > 0).then(|| MemoryUsage { r#type: "CPU".to_owned(), id: 0, byte_size: memory });
     ModelStatistics {
         name: seen.service.to_string(),
         version: seen.version.number.to_string(),
         last_inference: seen.last_ms,
-        inference_count: seen.rows,
-        execution_count: seen.compute.count,
+        inference_count: seen.rows.sum,
+        execution_count: seen.compute.count(),
         inference_stats: Some(InferStatistics {
-            success: duration(seen.success),
-            fail: duration(seen.fail),
-            queue: duration(queue),
+            success: of(&seen.answered),
+            fail: duration(seen.unanswered.count(), seen.unanswered_nanos),
+            // Each call waited, if only for no time.
+            queue: duration(seen.compute.count(), seen.queue.sum),
             compute_input: none,
-            compute_infer: duration(seen.compute),
+            compute_infer: of(&seen.compute),
             compute_output: none,
             cache_hit: none,
             cache_miss: none,

@@ -46,12 +46,13 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) proving: Duration,
+    pub(crate) triton_names: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let access = Access::new(ADMIN, true);
-        Self { access, limits: Limits::default(), tls: None, proving: Duration::ZERO }
+        Self { access, limits: Limits::default(), tls: None, proving: Duration::ZERO, triton_names: false }
     }
 }
 
@@ -103,6 +104,7 @@ impl House {
             runtimes: vec![RuntimeView { build: "toy 1".to_owned(), formats: Vec::new(), absent: None }],
             starting: starting.clone(),
             log: Arc::new(Log::default()),
+            triton_names: setup.triton_names,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

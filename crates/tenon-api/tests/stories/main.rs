@@ -2,12 +2,14 @@
 
 mod access;
 mod administration;
+mod exposition;
 mod extensions;
 mod fuzz;
 mod grpc;
 mod house;
 mod inference;
 mod limits;
+mod metrics;
 mod operation;
 mod references;
 mod repository;

@@ -50,6 +50,11 @@ pub const KEYS: &[Key] = &[
     key("limits.model_memory_bytes", || text("0"), "memory that models may hold together; 0: no limit"),
     key("limits.jobs", || Value::Integer(1), "jobs that run at once"),
     key("limits.waiting_jobs", || Value::Integer(64), "jobs that wait; one more is refused"),
+    key(
+        "metrics.triton_names",
+        || Value::Boolean(false),
+        "tell the metrics under the names of Triton (nv_*) too, for dashboards that ask for them",
+    ),
     key("log.level", || text("info"), "what is logged: error, warn, info, debug, or targets with levels"),
     key("log.format", || text("text"), "how lines are logged: text or json"),
     key(
