@@ -16,7 +16,7 @@ fn clients_of_others_are_served_unmodified() {
     serve(
         "clients",
         "requirements.txt",
-        &["descriptor.py", "reflection.py", "health.py", "triton_rest.py", "triton_grpc.py"],
+        &["descriptor.py", "reflection.py", "health.py", "triton_rest.py", "triton_grpc.py", "scrape.py"],
     );
 }
 
