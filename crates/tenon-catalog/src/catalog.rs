@@ -21,6 +21,8 @@ impl<T: Versions + Services + Jobs + Heads + Proofs + Audits> Catalog for T {}
 pub struct NewVersion {
     /// The line it belongs to.
     pub model: ModelName,
+    /// The number that it must have; none is the next one.
+    pub number: Option<u64>,
     /// sha256 of the uploaded bytes.
     pub digest: Digest,
     /// Bytes of the upload.
@@ -42,7 +44,7 @@ pub struct NewVersion {
 impl NewVersion {
     /// The version under its number.
     pub fn numbered(self, number: u64) -> Version {
-        let Self { model, digest, size, format, signature, contract, proof, about, registered_at } = self;
+        let Self { model, digest, size, format, signature, contract, proof, about, registered_at, .. } = self;
         let id = VersionId { model, number };
         Version { id, digest, size, format, signature, contract, proof, about, registered_at }
     }
@@ -60,8 +62,9 @@ pub struct Registered {
 /// Models and their versions.
 #[async_trait]
 pub trait Versions: Send + Sync {
-    /// Gives `version` the next number of its model; numbers begin at 1 and have no gaps. When the
-    /// model has the same digest already, the existing version comes back as it was.
+    /// Gives `version` the number that it asks for, else the next one of its model: one above the highest, from 1
+    /// on. When the model has the same digest already, the existing version comes back as it was. A conflict when
+    /// the number belongs to other bytes.
     async fn register(&self, version: NewVersion) -> Result<Registered, CatalogError>;
 
     /// Puts a version back under its own number, after the catalog was lost; `false` when it is there. A

@@ -20,6 +20,7 @@ macro_rules! catalog_suite {
         $crate::catalog_suite!(@cases $name, $open,
             registers_versions_in_order
             puts_versions_back
+            gives_the_number_asked_for
             knows_the_same_bytes_again
             gives_concurrent_versions_their_own_numbers
             lists_models
@@ -69,6 +70,7 @@ pub fn version(model: &str, bytes: &str) -> NewVersion {
     };
     NewVersion {
         model: name(model),
+        number: None,
         digest: Digest::of(bytes.as_bytes()),
         size: bytes.len() as u64,
         format: Format::ONNX,
@@ -173,6 +175,20 @@ pub async fn puts_versions_back(open: impl AsyncFn() -> Box<dyn Catalog>) {
     assert_kind(catalog.restore_version(&other_bytes).await, FaultKind::Conflict);
     let other_number = version("churn", "third").numbered(9);
     assert_kind(catalog.restore_version(&other_number).await, FaultKind::Conflict);
+}
+
+/// A version gets the number that it asks for, once; the next one gets a number above the highest.
+pub async fn gives_the_number_asked_for(open: impl AsyncFn() -> Box<dyn Catalog>) {
+    let catalog = open().await;
+    let asks = |bytes: &str, number| NewVersion { number: Some(number), ..version("churn", bytes) };
+    for (bytes, number, created) in [("seven", 7, true), ("three", 3, true), ("seven", 9, false)] {
+        let registered = catalog.register(asks(bytes, number)).await.expect("register");
+        assert_eq!(registered.created, created, "{bytes}");
+        assert_eq!(registered.version.id.number, if created { number } else { 7 }, "the bytes decide");
+    }
+    assert_kind(catalog.register(asks("other", 3)).await, FaultKind::Conflict);
+    let next = catalog.register(version("churn", "next")).await.expect("register");
+    assert_eq!(next.version.id.number, 8);
 }
 
 /// The same bytes are the version they were, whatever else is said about them now.

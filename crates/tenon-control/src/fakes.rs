@@ -62,6 +62,7 @@ impl House {
         proof.kind = kind;
         let new = NewVersion {
             model: id.model.clone(),
+            number: None,
             digest,
             size: text.len() as u64,
             format,

@@ -48,6 +48,9 @@ struct Inner {
 struct Input {
     version: u32,
     model: ModelName,
+    /// The number that the version must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
     digest: Digest,
     actor: String,
 }
@@ -81,13 +84,27 @@ impl Onboarding {
         model: &ModelName,
         digest: Digest,
     ) -> Result<JobView, Fault> {
+        self.push_as(permit, model, None, digest).await
+    }
+
+    /// The same for a version that must have this `number`, where there is one.
+    ///
+    /// # Errors
+    /// Those of [`Onboarding::push`]. The job fails when the number belongs to other bytes.
+    pub async fn push_as(
+        &self,
+        permit: &Permit<Push>,
+        model: &ModelName,
+        number: Option<u64>,
+        digest: Digest,
+    ) -> Result<JobView, Fault> {
         if self.inner.store.size(&digest).await?.is_none() {
             return Err(Fault::not_found(format!(
                 "push {model}: {digest} is not in the store; upload it first"
             )));
         }
         let actor = permit.holder().to_owned();
-        let input = Input { version: Input::FORMAT, model: model.clone(), digest, actor };
+        let input = Input { version: Input::FORMAT, model: model.clone(), number, digest, actor };
         let work = self.inner.clone().work(input.clone());
         self.jobs.begin(Self::WORK, model.as_str(), json!(input), work).await
     }
@@ -234,7 +251,8 @@ impl Inner {
     fn new_version(&self, input: &Input, size: u64, finding: Finding) -> NewVersion {
         let Finding { format, signature, contract, proof, about } = finding;
         let (model, digest, registered_at) = (input.model.clone(), input.digest, self.clock.now_ms());
-        NewVersion { model, digest, size, format, signature, contract, proof, about, registered_at }
+        let number = input.number;
+        NewVersion { model, number, digest, size, format, signature, contract, proof, about, registered_at }
     }
 
     /// The versions of all models that have these bytes.

@@ -107,6 +107,20 @@ async fn the_same_bytes_are_proven_once() {
 }
 
 #[tokio::test]
+async fn a_version_may_ask_for_its_number() {
+    let desk = Desk::new().await;
+    let push = async |text: &'static str, number| {
+        let digest = desk.house.store.put(text.into()).await.unwrap();
+        let job = desk.onboarding.push_as(&permit(), &name("churn"), Some(number), digest).await?;
+        desk.jobs.subscribe(&job.id).await?.end().await
+    };
+    assert_eq!(push(TOY, 7).await.unwrap().version.unwrap().to_string(), "churn/7");
+    let fault = push("toy add=3 end", 7).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Conflict, "{fault}");
+    assert_eq!((desk.versions("churn").await, desk.blobs().await), (1, 1), "it leaves nothing");
+}
+
+#[tokio::test]
 async fn a_refused_upload_leaves_nothing() {
     let desk = Desk::new().await;
     for wrong in ["no toy", "toy add=2", "toy fly=1 end"] {

@@ -24,13 +24,19 @@ impl Versions for SqliteCatalog {
         if let Some(row) = known {
             return Ok(Registered { version: read(&row)?, created: false });
         }
-        let number: i64 =
-            sqlx::query_scalar("SELECT COALESCE(MAX(number), 0) + 1 FROM versions WHERE model = ?")
-                .bind(version.model.as_str())
-                .fetch_one(&mut *transaction)
-                .await
-                .map_err(self.failed(ACTION))?;
-        let version = version.numbered(number.unsigned_abs());
+        let number = match version.number {
+            Some(number) => self.free(&mut transaction, &version.model, number).await?,
+            None => {
+                let next: i64 =
+                    sqlx::query_scalar("SELECT COALESCE(MAX(number), 0) + 1 FROM versions WHERE model = ?")
+                        .bind(version.model.as_str())
+                        .fetch_one(&mut *transaction)
+                        .await
+                        .map_err(self.failed(ACTION))?;
+                next.unsigned_abs()
+            }
+        };
+        let version = version.numbered(number);
         self.insert(&mut transaction, &version).await?;
         transaction.commit().await.map_err(self.failed(ACTION))?;
         Ok(Registered { version, created: true })
@@ -126,6 +132,29 @@ impl Versions for SqliteCatalog {
 }
 
 impl SqliteCatalog {
+    /// The number that a new version asks for, if no version of the model has it.
+    async fn free(
+        &self,
+        transaction: &mut Transaction<'_, Sqlite>,
+        model: &ModelName,
+        number: u64,
+    ) -> Result<u64, CatalogError> {
+        let holder: Option<String> =
+            sqlx::query_scalar("SELECT digest FROM versions WHERE model = ? AND number = ?")
+                .bind(model.as_str())
+                .bind(integer(number)?)
+                .fetch_optional(&mut **transaction)
+                .await
+                .map_err(self.failed("register version"))?;
+        match holder {
+            None => Ok(number),
+            Some(digest) => Err(CatalogError::Conflict {
+                what: format!("{model}/{number}"),
+                reason: format!("the number belongs to {digest}, and a version never changes"),
+            }),
+        }
+    }
+
     async fn insert(
         &self,
         transaction: &mut Transaction<'_, Sqlite>,
