@@ -5,8 +5,9 @@
 //! * [`grpc`]: the same over gRPC, and the other messages that Tenon speaks there.
 //! * [`native`]: JSON of the message trees of a contract, one key for each field.
 //! * [`examples`]: the file `examples.json` of a bundle.
+//! * [`textproto`]: Protobuf's text format without a schema, for files of other servers.
 //!
-//! All but the second read JSON through one small reader of our own (`json`): one pass over the bytes, no
+//! The first, third and fourth read JSON through one small reader of our own (`json`): one pass over the bytes, no
 //! tree of values, numbers straight into the payload of their tensor. What it takes is what
 //! `serde_json` takes, and the bare tokens `NaN`, `Infinity` and `-Infinity` that Python writes.
 //!
@@ -19,5 +20,6 @@ mod json;
 mod limits;
 pub mod native;
 pub mod oip;
+pub mod textproto;
 
 pub use limits::Limits;
