@@ -148,7 +148,8 @@ impl<'a> Iterator for Elements<'a> {
 pub struct Example {
     /// What is sent.
     pub inputs: Vec<NamedTensor>,
-    /// What must come back; outputs not named here are not compared.
+    /// What must come back; outputs not named here are not compared. Where there are none at all, the request
+    /// must be answered and nothing more.
     pub outputs: Vec<NamedTensor>,
 }
 

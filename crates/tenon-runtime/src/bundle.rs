@@ -12,6 +12,8 @@ use serde::Deserialize;
 use tenon_contract::version::About;
 use tenon_contract::{Digest, Fault, Format};
 
+use crate::warmup::WarmUp;
+
 /// Name of the manifest in a bundle.
 pub const MANIFEST: &str = "model.toml";
 
@@ -89,6 +91,9 @@ pub struct Manifest {
     /// File of examples with right answers.
     #[serde(default)]
     pub examples: Option<String>,
+    /// Requests without a right answer that must be answered before the version is served.
+    #[serde(default)]
+    pub warmup: Vec<WarmUp>,
     /// File of the model card, Markdown.
     #[serde(default)]
     pub card: Option<String>,

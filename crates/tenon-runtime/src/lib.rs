@@ -15,6 +15,7 @@ pub mod runtime;
 pub mod runtimes;
 mod suite;
 pub mod toy;
+pub mod warmup;
 
 pub use adapter::Adapter;
 pub use bundle::{Bundle, BundleError, BundleLimits, Manifest};

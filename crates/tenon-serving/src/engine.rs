@@ -99,7 +99,7 @@ impl Loaded {
             call_micros = prove::prove(&*self.model, &mut **first, examples)?.call_micros;
         }
         for session in &mut self.sessions {
-            prove::warm_up(&*self.model, &mut **session);
+            prove::warm_up(&*self.model, &mut **session, examples);
         }
         let prove_micros = clock::micros_since(begun);
         let Self { key, model, sessions, admitted, load_micros, .. } = self;

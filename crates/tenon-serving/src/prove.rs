@@ -48,18 +48,30 @@ pub fn prove(
     examples: Option<&Examples>,
 ) -> Result<Evidence, Fault> {
     let mut prover = Prover { model, session };
-    match examples.filter(|examples| !examples.examples.is_empty()) {
-        Some(examples) => prover.golden(examples),
-        None => prover.synthetic(),
+    let tolerance = examples.map_or_else(Tolerance::default, |examples| examples.tolerance);
+    let all = examples.map_or(&[][..], |examples| &examples.examples);
+    // An example without a right answer shows nothing but that it is answered.
+    let (golden, warm_ups): (Vec<_>, Vec<_>) = all.iter().partition(|example| !example.outputs.is_empty());
+    for (index, warm_up) in warm_ups.iter().enumerate() {
+        prover.warm_up(warm_up).map_err(|fault| fault.during(format_args!("warm-up {}", index + 1)))?;
+    }
+    match &golden[..] {
+        [] => prover.synthetic(),
+        golden => prover.golden(golden, tolerance),
     }
 }
 
-/// Runs one call to warm a session up; its answer is not looked at, an error of the model is no fault.
-pub(crate) fn warm_up(model: &dyn Model, session: &mut dyn Session) {
+/// Runs one call to warm a session up, and the requests that its bundle has for that; answers are not looked at,
+/// an error of the model is no fault.
+pub(crate) fn warm_up(model: &dyn Model, session: &mut dyn Session, examples: Option<&Examples>) {
     let drawn = || synthetic::draw(model.signature(), 1, Draw::Ordinary { free: synthetic::FREE_SIZES[0] });
     let inputs = model.samples(1).unwrap_or_else(drawn);
-    if let Ok(inputs) = model.signature().bind(inputs) {
-        let _ = run(session, &inputs);
+    let all = examples.into_iter().flat_map(|examples| &examples.examples);
+    let warm_ups = all.filter(|example| example.outputs.is_empty()).map(|example| example.inputs.clone());
+    for inputs in std::iter::once(inputs).chain(warm_ups) {
+        if let Ok(inputs) = model.signature().bind(inputs) {
+            let _ = run(session, &inputs);
+        }
     }
 }
 
@@ -69,15 +81,20 @@ struct Prover<'a> {
 }
 
 impl Prover<'_> {
-    fn golden(&mut self, examples: &Examples) -> Result<Evidence, Fault> {
+    fn warm_up(&mut self, example: &Example) -> Result<(), Fault> {
+        let inputs = self.model.signature().bind(example.inputs.clone()).map_err(refused)?;
+        self.answer(&inputs).map(drop)
+    }
+
+    fn golden(&mut self, examples: &[&Example], tolerance: Tolerance) -> Result<Evidence, Fault> {
         let mut repeatable = true;
         let mut first = None;
-        for (index, example) in examples.examples.iter().enumerate() {
+        for (index, example) in examples.iter().enumerate() {
             let place = || format!("example {}", index + 1);
             let inputs = self.model.signature().bind(example.inputs.clone());
             let inputs = inputs.map_err(|fault| refused(fault).during(place()))?;
             let outputs = self.answer(&inputs).map_err(|fault| fault.during(place()))?;
-            self.compare(&outputs, example, examples.tolerance).map_err(|fault| fault.during(place()))?;
+            self.compare(&outputs, example, tolerance).map_err(|fault| fault.during(place()))?;
             if index == 0 {
                 repeatable = self.answer(&inputs)? == outputs;
                 first = Some(inputs);
@@ -86,8 +103,8 @@ impl Prover<'_> {
         let first = first.ok_or_else(|| Fault::internal("prove: no example"))?;
         Ok(Evidence {
             kind: ProofKind::Golden,
-            examples: examples.examples.len() as u32,
-            rows_independent: self.rows_independent(&examples.examples, examples.tolerance)?,
+            examples: examples.len() as u32,
+            rows_independent: self.rows_independent(examples, tolerance)?,
             repeatable,
             notes: Vec::new(),
             call_micros: self.time(&first)?,
@@ -107,7 +124,7 @@ impl Prover<'_> {
     /// Several single-row examples at once must give what each gave alone.
     fn rows_independent(
         &mut self,
-        examples: &[Example],
+        examples: &[&Example],
         tolerance: Tolerance,
     ) -> Result<Option<bool>, Fault> {
         let signature = self.model.signature();
@@ -323,6 +340,20 @@ mod tests {
         assert_eq!((evidence.rows_independent, evidence.repeatable), (Some(true), true));
         let wrong = check(golden(&[1.0], &[4.0])).unwrap_err();
         assert_eq!(wrong, "example 1: output `y`: element 0: expected 4, got 3");
+    }
+
+    #[test]
+    fn warm_ups_must_be_answered_and_prove_nothing() {
+        let warm_up = |name: &str| Example { inputs: column(name, &[1.0]), outputs: Vec::new() };
+        let with = |examples: Vec<Example>| Some(Examples { examples, ..Examples::default() });
+        let evidence = check(with(vec![warm_up("x")])).unwrap();
+        assert_eq!((evidence.kind, evidence.rows_independent), (ProofKind::Synthetic, Some(true)));
+        let mut both = golden(&[1.0], &[3.0]).unwrap();
+        both.examples.push(warm_up("x"));
+        let evidence = check(Some(both)).unwrap();
+        assert_eq!((evidence.kind, evidence.examples), (ProofKind::Golden, 2));
+        let wrong = check(with(vec![warm_up("x"), warm_up("z")])).unwrap_err();
+        assert!(wrong.starts_with("warm-up 2: unknown input `z`"), "{wrong}");
     }
 
     #[test]

@@ -57,14 +57,17 @@ pub fn find_onnxruntime(config: &OnnxruntimeConfig) -> Result<PathBuf, String> {
     Ok(library.path().to_owned())
 }
 
-/// The examples of a bundle, where it has some.
+/// The examples of a bundle, where it has some, and behind them its requests without right answers.
 ///
 /// # Errors
 /// They cannot be read; the text names file and place.
 pub fn examples(bundle: &Bundle) -> Result<Option<Examples>, Fault> {
-    let Some(bytes) = bundle.examples() else { return Ok(None) };
-    let file = tenon_codec::examples::read(bytes, &tenon_codec::Limits::default())?;
-    Ok(Some(file.examples))
+    let mut examples = match bundle.examples() {
+        Some(bytes) => tenon_codec::examples::read(bytes, &tenon_codec::Limits::default())?.examples,
+        None => Examples::default(),
+    };
+    examples.examples.extend(bundle.warm_ups()?);
+    Ok(Some(examples).filter(|examples| !examples.examples.is_empty()))
 }
 
 /// The adapters of this build, by the `kind` in `[adapter]` of `model.toml`.
