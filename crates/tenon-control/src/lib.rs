@@ -6,6 +6,8 @@
 //! swap ─► Promotion ─► Revision ─► NodePort ─► Catalog, receipt head, audit
 //! ```
 //!
+//! A folder of models that is served as it is stands beside both: [`repository`].
+//!
 //! What stands outside comes in through ports: the node, the prover, the clock. The node is the truth
 //! about what is live; the catalog follows it, and [`Promotion::reconcile`] mends it after an outage.
 //!
@@ -21,6 +23,7 @@ mod onboard;
 mod permit;
 mod ports;
 mod promote;
+pub mod repository;
 mod turns;
 mod whole;
 
