@@ -9,6 +9,7 @@ use tenon_catalog::Catalog;
 use tenon_codec::native::picture::Detection;
 use tenon_contract::admin::RuntimeView;
 use tenon_contract::{Fault, contract};
+use tenon_control::repository::Repository;
 use tenon_control::{Jobs, Onboarding, Promotion};
 use tenon_serving::Node;
 use tenon_store::Store;
@@ -98,6 +99,8 @@ pub struct Control {
     pub promotion: Promotion,
     /// Long work.
     pub jobs: Jobs,
+    /// A folder of models that is served as it is.
+    pub repository: Option<Repository>,
 }
 
 /// The named limits of the wires.

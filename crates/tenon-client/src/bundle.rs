@@ -33,12 +33,22 @@ pub fn zip_folder(folder: &Path) -> Result<Bytes, ClientError> {
             folder.display()
         )));
     }
+    zip(&files, |path| std::fs::read(path).map_err(|error| unreadable(path, &error)))
+}
+
+/// Files as a zip, the same bytes for the same names and contents; `content` gives one of them at a time.
+///
+/// # Errors
+/// Those of `content`; the zip cannot be written.
+pub fn zip<T, E: From<ClientError>>(
+    files: &BTreeMap<String, T>,
+    mut content: impl FnMut(&T) -> Result<Vec<u8>, E>,
+) -> Result<Bytes, E> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, path) in files {
-        let content = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
-        add(&mut zip, &name, &content)?;
+    for (name, file) in files {
+        add(&mut zip, name, &content(file)?)?;
     }
-    finish(zip)
+    Ok(finish(zip)?)
 }
 
 /// A bare artifact and its examples as a bundle.

@@ -10,6 +10,7 @@ mod layers;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use keys::{KEYS, Key};
 pub use layers::{Given, Origin, Raw, variable_of};
@@ -62,6 +63,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// Certificate chain and private key, PEM.
     pub tls: Option<TlsFiles>,
+    /// A folder of models that is served as it is.
+    pub repository: Option<RepositoryConfig>,
     /// Sizes and counts.
     pub limits: LimitsConfig,
     /// Where ONNX Runtime is.
@@ -96,6 +99,15 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Private key, PEM.
     pub key: PathBuf,
+}
+
+/// A folder of models that is served as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryConfig {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Time between two looks; none is only at the start and when a load asks.
+    pub poll: Option<Duration>,
 }
 
 /// Named limits of the node.
@@ -179,6 +191,7 @@ impl Raw {
                 admin_token_file: self.path("access.admin_token_file")?,
             },
             tls: self.tls()?,
+            repository: self.repository()?,
             limits: self.limits()?,
             onnxruntime: OnnxruntimeConfig {
                 library: self.path("onnxruntime.library")?,
@@ -229,6 +242,12 @@ impl Raw {
             jobs: self.count("limits.jobs", 1)?,
             waiting_jobs: self.count("limits.waiting_jobs", 1)?,
         })
+    }
+
+    fn repository(&self) -> Result<Option<RepositoryConfig>, ConfigError> {
+        let poll = self.number("repository.poll_ms", 0)?;
+        let poll = (poll > 0).then(|| Duration::from_millis(poll));
+        Ok(self.path("repository.folder")?.map(|folder| RepositoryConfig { folder, poll }))
     }
 
     fn tls(&self) -> Result<Option<TlsFiles>, ConfigError> {

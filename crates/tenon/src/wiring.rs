@@ -3,6 +3,7 @@
 mod data_folder;
 mod late_catalog;
 mod local_node;
+mod repository_folder;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use tenon_catalog::{Catalog, SqliteOptions};
 use tenon_codec::native::picture::Detection;
 use tenon_contract::admin::RuntimeView;
 use tenon_contract::{Fault, Memory, ServiceName};
+use tenon_control::repository::{Repository, RepositoryParts};
 use tenon_control::{Clock, JobLimits, Jobs, Onboarding, Promotion, SystemClock};
 use tenon_runtime::{Bundle, BundleLimits};
 use tenon_serving::{Node, NodeOptions};
@@ -28,6 +30,7 @@ use crate::runtimes::{self, Started};
 pub use data_folder::{ADMIN_TOKEN, DataFolder, read_token};
 use late_catalog::LateCatalog;
 use local_node::LocalNode;
+use repository_folder::RepositoryFolder;
 
 /// This very program, also when its file was replaced meanwhile.
 pub const PROGRAM: &str = "/proc/self/exe";
@@ -37,6 +40,12 @@ pub const CATALOG: &str = "catalog.sqlite";
 
 /// The node's folder in the data folder: journal, key, receipts.
 pub const NODE: &str = "node";
+
+/// What was made of a model repository, in the node's folder: it is lost with what the node serves.
+const REPOSITORY_MEMORY: &str = "repository.json";
+
+/// How long files of a repository that is not polled must have been left alone.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// Most pixels of a picture that is painted on, whatever more a model takes.
 const MOST_PAINTED_PIXELS: u64 = 50_000_000;
@@ -116,8 +125,26 @@ impl House {
         let jobs = Jobs::with_hook(catalog.clone(), clock.clone(), job_limits, kinds, job_hook);
         let onboarding = Onboarding::new(catalog.clone(), store.clone(), prover, clock.clone(), jobs.clone());
         let local = Arc::new(LocalNode { node: node.clone(), store: store.clone() });
-        let promotion = Promotion::new(catalog.clone(), local, clock, config.services.clone());
-        let control = Control { onboarding, promotion, jobs };
+        let promotion =
+            Promotion::new(catalog.clone(), local.clone(), clock.clone(), config.services.clone());
+        let repository = config.repository.as_ref().map(|wanted| {
+            Repository::new(RepositoryParts {
+                disk: Arc::new(RepositoryFolder {
+                    root: wanted.folder.clone(),
+                    memory: folder.path().join(NODE).join(REPOSITORY_MEMORY),
+                    artifact_bytes: store.artifact_bytes(),
+                }),
+                catalog: catalog.clone(),
+                store: store.clone(),
+                onboarding: onboarding.clone(),
+                jobs: jobs.clone(),
+                promotion: promotion.clone(),
+                node: local,
+                clock,
+                settle: wanted.poll.unwrap_or(SETTLE),
+            })
+        });
+        let control = Control { onboarding, promotion, jobs, repository };
         let (tokens, starting) = (Arc::new(tokens), Arc::new(AtomicBool::new(true)));
         Ok(Self { node, control, catalog, store, config, tokens, views, starting, log })
     }
@@ -172,6 +199,21 @@ impl House {
     pub async fn take_up(&self) -> Result<(), Fault> {
         self.control.promotion.reconcile().await?;
         self.control.onboarding.resume().await
+    }
+
+    /// Serves the model repository, where there is one: looks at it once.
+    pub async fn begin_repository(&self) {
+        if let Some(repository) = &self.control.repository {
+            repository.begin().await;
+        }
+    }
+
+    /// Goes on looking at the model repository, for ever where it is polled.
+    pub async fn watch_repository(&self) {
+        let poll = self.config.repository.as_ref().and_then(|wanted| wanted.poll);
+        if let (Some(repository), Some(poll)) = (&self.control.repository, poll) {
+            repository.watch(poll).await;
+        }
     }
 
     /// From now on the node is ready when all wanted services answer.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tenon_contract::admin::SwapRequest;
 use tenon_contract::{Fault, FaultKind, ModelName, ServiceName, VersionId};
+use tenon_control::repository::Index;
 use tenon_control::{Infer, Permit, Promote, Push};
 
 use crate::admin::services::serve_version;
@@ -51,6 +52,9 @@ pub(crate) async fn index(
 /// Services, and models that could become some; only those that are `ready` where that is asked.
 pub(crate) async fn entries(api: &Api, ready: bool) -> Vec<Entry> {
     let mut entries: Vec<_> = api.node.services().iter().map(|service| of_service(api, service)).collect();
+    if let Some(repository) = &api.control.repository {
+        add_repository(&mut entries, &repository.index());
+    }
     match api.catalog.models().await {
         Ok(models) => {
             let served: Vec<_> = entries.iter().map(|entry| entry.name.clone()).collect();
@@ -68,6 +72,19 @@ pub(crate) async fn entries(api: &Api, ready: bool) -> Vec<Entry> {
     }
     entries.retain(|entry| !ready || entry.state == "READY");
     entries
+}
+
+/// What lies in a model repository and is not served, and what is to be said of what is.
+fn add_repository(entries: &mut Vec<Entry>, index: &Index) {
+    for entry in entries.iter_mut().filter(|entry| entry.reason.is_empty()) {
+        entry.reason = index.notes.get(&entry.name).cloned().unwrap_or_default();
+    }
+    entries.extend(index.entries.iter().map(|entry| Entry {
+        name: entry.name.clone(),
+        version: entry.version.map(|number| number.to_string()),
+        state: "UNAVAILABLE",
+        reason: entry.reason.clone(),
+    }));
 }
 
 fn of_service(api: &Api, service: &ServiceName) -> Entry {
@@ -135,11 +152,24 @@ pub(crate) async fn make_answer(
     let model: ModelName = service.as_str().parse()?;
     let version = match file {
         Some(bytes) => onboard(api, push, &model, bytes).await?,
+        None if load_from_repository(api, (promote, push), service).await? => return Ok(()),
         None if api.node.is_service_ready(service) => return Ok(()),
         None => latest(api, &model).await?,
     };
     serve_version(api, promote, service, wish(version)).await?;
     Ok(())
+}
+
+/// Reads the service's folder in the model repository again; `false` where it has none.
+async fn load_from_repository(
+    api: &Api,
+    (promote, push): (&Permit<Promote>, &Permit<Push>),
+    service: &ServiceName,
+) -> Result<bool, Fault> {
+    match &api.control.repository {
+        Some(repository) => repository.load(push, promote, service).await,
+        None => Ok(false),
+    }
 }
 
 /// `POST /v2/repository/models/{service}/unload`.

@@ -87,6 +87,7 @@ impl House {
             onboarding: Onboarding::new(catalog.clone(), store.clone(), prover, clock.clone(), jobs.clone()),
             promotion: Promotion::new(catalog.clone(), port, clock, Settings::default()),
             jobs,
+            repository: None,
         };
         let starting = Arc::new(AtomicBool::new(false));
         let parts = ApiParts {

@@ -51,6 +51,12 @@ pub struct SettingArgs {
     /// File of settings [default: tenon.toml in this folder, if there]
     #[arg(long, value_name = "FILE", env = "TENON_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
+    /// Folder of models to serve as it is: Triton, TensorFlow Serving, MLServer, bundles, bare ONNX files
+    #[arg(long, value_name = "DIR")]
+    repository: Option<String>,
+    /// Time between two looks at that folder; 0 looks only at the start and when a load asks [default: 5]
+    #[arg(long, value_name = "SECONDS")]
+    repository_poll: Option<f64>,
     /// Listen beyond loopback without tokens: everybody who reaches the port may infer
     #[arg(long)]
     insecure: bool,
@@ -68,6 +74,12 @@ impl SettingArgs {
         }
         if let Some(listen) = &self.listen {
             raw.flag("listen", listen.clone(), "--listen")?;
+        }
+        if let Some(folder) = &self.repository {
+            raw.flag("repository.folder", folder.clone(), "--repository")?;
+        }
+        if let Some(seconds) = self.repository_poll {
+            raw.flag("repository.poll_ms", (seconds * 1000.0).round().to_string(), "--repository-poll")?;
         }
         if self.insecure {
             raw.flag("insecure", "true".to_owned(), "--insecure")?;
@@ -174,6 +186,11 @@ async fn begin(house: House, demo: Vec<PathBuf>) {
         .await
         .unwrap_or_else(|_| Err(tenon_contract::Fault::unavailable("the catalog does not answer")));
     let demos = demo::begin(&house, &demo).await;
+    // What was served before answers now. Only a first start waits for what lies in the repository.
+    let is_first = house.node.services().is_empty();
+    if is_first {
+        house.begin_repository().await;
+    }
     house.started();
     output::line(&match &down[..] {
         [] => format!("tenon is ready on {}", house.url()),
@@ -187,10 +204,19 @@ async fn begin(house: House, demo: Vec<PathBuf>) {
     if !told.is_empty() {
         output::line(&told);
     }
-    if let Err(fault) = taken_up {
-        tracing::error!(%fault, "serving without the catalog; it is tried again");
-        retry(&house).await;
-    }
+    let catalog = async {
+        if let Err(fault) = taken_up {
+            tracing::error!(%fault, "serving without the catalog; it is tried again");
+            retry(&house).await;
+        }
+    };
+    let repository = async {
+        if !is_first {
+            house.begin_repository().await;
+        }
+        house.watch_repository().await;
+    };
+    tokio::join!(catalog, repository);
 }
 
 async fn retry(house: &House) {

@@ -43,6 +43,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("tls.certificate_file", || text(""), "certificate chain, PEM; none: plain HTTP"),
     key("tls.key_file", || text(""), "private key, PEM"),
+    key("repository.folder", || text(""), "folder of models that is served as it is; none: no such folder"),
+    key(
+        "repository.poll_ms",
+        || Value::Integer(5000),
+        "time between two looks at it, milliseconds; 0: only at the start and when a load asks",
+    ),
     key("limits.request_bytes", || text("64MiB"), "largest request, also after decompression"),
     key("limits.artifact_bytes", || text("8GiB"), "largest upload"),
     key("limits.in_flight", || Value::Integer(4096), "requests inside the node at once"),
