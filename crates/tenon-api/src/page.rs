@@ -14,7 +14,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
-use tenon_contract::admin::ServiceView;
+use tenon_contract::admin::{RepositoryView, ServiceView};
 use tenon_contract::{Datatype, Fault, TensorSpec, contract, picture};
 use tenon_control::Observe;
 
@@ -107,11 +107,33 @@ fn page(api: &Api, services: &[ServiceView], address: &str) -> String {
     for service in services {
         section(&mut html, service, address);
     }
+    if let Some(repository) = &api.control.repository {
+        unserved(&mut html, &repository.index());
+    }
     html.push_str(
         "<footer><a href=\"/v2\">/v2</a> <a href=\"/api/v1/services\">/api/v1/services</a> \
          <a href=\"/api/v1/openapi.json\">/api/v1/openapi.json</a> <a href=\"/metrics\">/metrics</a></footer></main>",
     );
     document(&html)
+}
+
+/// What the model repository holds beside that, and what is to be said of it.
+fn unserved(html: &mut String, repository: &RepositoryView) {
+    let troubles = repository.unserved.iter().filter(|unserved| unserved.trouble);
+    let troubles = troubles.map(|unserved| {
+        let version = unserved.version.map(|version| format!("/{version}")).unwrap_or_default();
+        (format!("{}{version}", unserved.name), &unserved.reason)
+    });
+    let notes = repository.notes.iter().map(|(service, note)| (service.clone(), note));
+    let lines: Vec<_> = troubles.chain(notes).collect();
+    if lines.is_empty() {
+        return;
+    }
+    html.push_str("<section><h2>In the model repository</h2>\n<dl>");
+    for (name, reason) in lines {
+        let _ = write!(html, "<dt>{}</dt><dd>{}</dd>", escaped(&name), escaped(reason));
+    }
+    html.push_str("</dl></section>\n");
 }
 
 fn section(html: &mut String, service: &ServiceView, address: &str) {

@@ -10,7 +10,7 @@ use http::{Method, Uri};
 use serde::de::DeserializeOwned;
 use tenon_contract::{Fault, FaultKind};
 
-use crate::admin::{blobs, jobs, models, node, services};
+use crate::admin::{self, blobs, jobs, models, node, services};
 use crate::infer::{config, logging, metadata, native, oip_rest, repository, statistics, trace};
 use crate::parts::Shared;
 use crate::status::{Style, refusal};
@@ -147,6 +147,7 @@ impl Routes {
             .post("/api/v1/services/{service}/swap", services::swap)
             .post("/api/v1/services/{service}/undo", services::undo)
             .get("/api/v1/services/{service}/receipts", services::receipts)
+            .get("/api/v1/repository", admin::repository::show)
             .get("/api/v1/node", node::show)
             .get("/api/v1/openapi.json", node::openapi)
     }

@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tenon_contract::admin::{
-    DryRun, JobView, ModelView, NodeView, PushRequest, ServiceView, SwapRequest, Swapped,
+    DryRun, JobView, ModelView, NodeView, PushRequest, RepositoryView, ServiceView, SwapRequest, Swapped,
 };
 use tenon_contract::{Digest, ModelName, ServiceName, Version, VersionId};
 
@@ -139,6 +139,14 @@ impl Client {
     /// One job.
     pub async fn job(&self, id: &str) -> Result<JobView, ClientError> {
         self.read(&format!("/api/v1/jobs/{}", segment(id)?), "ask for a job").await
+    }
+
+    /// What lies in the server's model repository and is not served.
+    ///
+    /// # Errors
+    /// The server refused or cannot be reached.
+    pub async fn repository(&self) -> Result<RepositoryView, ClientError> {
+        self.read("/api/v1/repository", "look at the repository").await
     }
 
     /// All services.

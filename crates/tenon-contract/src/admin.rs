@@ -3,6 +3,8 @@
 //! These are the bodies under `/api/v1`, shared by server and client. Unknown fields are refused in
 //! what is asked, so that a misspelt wish is not passed over.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::receipt::{RevisionRef, Traffic};
@@ -150,6 +152,29 @@ pub struct ModelView {
     pub versions: u64,
     /// When the latest was registered, milliseconds since 1970.
     pub updated_at: u64,
+}
+
+/// What lies in a model repository and is not served, and what is to be said of what is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryView {
+    /// Versions that are not served, and models none of whose versions could be found.
+    pub unserved: Vec<Unserved>,
+    /// By service: what its owner should know though it answers.
+    pub notes: BTreeMap<String, String>,
+}
+
+/// Something in a model repository that is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unserved {
+    /// The model, as it would be called as a service. It need not be a name.
+    pub name: String,
+    /// Its version, where it has a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// Why it is not served.
+    pub reason: String,
+    /// It is meant to be served and cannot be.
+    pub trouble: bool,
 }
 
 /// How far a job, or one step of it, has come.

@@ -10,9 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tenon_contract::admin::SwapRequest;
+use tenon_contract::admin::{RepositoryView, SwapRequest};
 use tenon_contract::{Fault, FaultKind, ModelName, ServiceName, VersionId};
-use tenon_control::repository::Index;
 use tenon_control::{Infer, Permit, Promote, Push};
 
 use crate::admin::services::serve_version;
@@ -75,11 +74,11 @@ pub(crate) async fn entries(api: &Api, ready: bool) -> Vec<Entry> {
 }
 
 /// What lies in a model repository and is not served, and what is to be said of what is.
-fn add_repository(entries: &mut Vec<Entry>, index: &Index) {
+fn add_repository(entries: &mut Vec<Entry>, index: &RepositoryView) {
     for entry in entries.iter_mut().filter(|entry| entry.reason.is_empty()) {
         entry.reason = index.notes.get(&entry.name).cloned().unwrap_or_default();
     }
-    entries.extend(index.entries.iter().map(|entry| Entry {
+    entries.extend(index.unserved.iter().map(|entry| Entry {
         name: entry.name.clone(),
         version: entry.version.map(|number| number.to_string()),
         state: "UNAVAILABLE",

@@ -1,33 +1,11 @@
 //! What is told of a repository: each version that is not served, with the reason.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use tenon_contract::ServiceName;
+use tenon_contract::admin::{RepositoryView, Unserved};
 
 use super::{Repository, Seen, State};
-
-/// What is in a repository and not served, and what is to be said of what is served.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Index {
-    /// Versions that are not served, and models none of whose versions could be found.
-    pub entries: Vec<IndexEntry>,
-    /// By service: what its owner should know though it answers.
-    pub notes: BTreeMap<String, String>,
-}
-
-/// Something in the repository that is not served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexEntry {
-    /// The model, as it would be called as a service.
-    pub name: String,
-    /// Its version, where it has a number.
-    pub version: Option<u64>,
-    /// Why it is not served.
-    pub reason: String,
-    /// It should be served and cannot be.
-    pub is_trouble: bool,
-}
 
 impl Seen<'_> {
     /// Why nothing of the model can be served.
@@ -44,7 +22,7 @@ impl Seen<'_> {
 impl Repository {
     /// Tells of everything that a look found.
     pub(super) fn publish(&self, state: &State, seen: &[Seen<'_>]) {
-        let mut index = Index::default();
+        let mut index = RepositoryView::default();
         for model in seen {
             self.tell(state, model, &mut index);
         }
@@ -66,7 +44,7 @@ impl Repository {
     /// Tells of one model anew.
     pub(super) fn publish_one(&self, state: &State, model: &Seen<'_>) {
         let mut index = (*self.index()).clone();
-        index.entries.retain(|entry| entry.name != model.found.name);
+        index.unserved.retain(|entry| entry.name != model.found.name);
         index.notes.remove(&model.found.name);
         self.tell(state, model, &mut index);
         self.exchange(index);
@@ -82,27 +60,23 @@ impl Repository {
         self.exchange(index);
     }
 
-    fn tell(&self, state: &State, model: &Seen<'_>, index: &mut Index) {
+    fn tell(&self, state: &State, model: &Seen<'_>, index: &mut RepositoryView) {
         let name = &model.found.name;
-        let entry = |version, reason: String, is_trouble| IndexEntry {
-            name: name.clone(),
-            version,
-            reason,
-            is_trouble,
-        };
+        let entry =
+            |version, reason: String, trouble| Unserved { name: name.clone(), version, reason, trouble };
         if let Some(reason) = &model.found.reason {
-            index.entries.push(entry(None, reason.clone(), true));
+            index.unserved.push(entry(None, reason.clone(), true));
         }
         let service = match name.parse::<ServiceName>() {
             _ if model.is_second => {
-                return index.entries.push(entry(
+                return index.unserved.push(entry(
                     None,
                     "another model of the repository has this name".to_owned(),
                     true,
                 ));
             }
             Ok(service) => service,
-            Err(error) => return index.entries.push(entry(None, error.to_string(), true)),
+            Err(error) => return index.unserved.push(entry(None, error.to_string(), true)),
         };
         let live = self.live(&service);
         let is_out = live.is_none() && state.memory.handled.contains_key(name);
@@ -116,7 +90,7 @@ impl Repository {
                 }
                 continue;
             }
-            let (reason, is_trouble) = match (trouble, &live) {
+            let (reason, trouble) = match (trouble, &live) {
                 (Some(reason), _) if version.kept => (reason, true),
                 _ if !version.kept => ("the version policy leaves it out".to_owned(), false),
                 _ if !seen.is_settled => ("it is still being written".to_owned(), false),
@@ -126,7 +100,7 @@ impl Repository {
                 }
                 _ => ("waits for its turn".to_owned(), false),
             };
-            index.entries.push(entry(number, reason, is_trouble));
+            index.unserved.push(entry(number, reason, trouble));
         }
         let is_there =
             |number: u64| model.found.versions.iter().any(|version| version.number == Some(number));
@@ -138,10 +112,10 @@ impl Repository {
     }
 
     /// Puts an index in the place of the last one, and logs what is new in it.
-    fn exchange(&self, index: Index) {
+    fn exchange(&self, index: RepositoryView) {
         let last = self.index();
-        for entry in index.entries.iter().filter(|entry| entry.is_trouble && !last.entries.contains(entry)) {
-            let IndexEntry { name, version, reason, .. } = entry;
+        for entry in index.unserved.iter().filter(|entry| entry.trouble && !last.unserved.contains(entry)) {
+            let Unserved { name, version, reason, .. } = entry;
             tracing::warn!(model = name, version, reason, "not served from the repository");
         }
         for (name, note) in index.notes.iter().filter(|(name, note)| last.notes.get(*name) != Some(note)) {

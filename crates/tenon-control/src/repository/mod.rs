@@ -28,13 +28,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tenon_catalog::Catalog;
+use tenon_contract::admin::RepositoryView;
 use tenon_contract::{Digest, Fault, ServiceName, VersionId};
 use tenon_store::Store;
 use tokio::sync::Mutex;
 
 use crate::{Caller, Clock, Jobs, NodePort, Onboarding, Permit, Promote, Promotion, Push, authorize};
 
-pub use index::{Index, IndexEntry};
 pub use look::{Disk, Handled, Look, Memory, Node, Stamp, TEXTS, Tree, Upload, is_text};
 
 use choose::{Serving, Standing, choose};
@@ -77,7 +77,7 @@ pub struct Repository(Arc<Inner>);
 struct Inner {
     parts: RepositoryParts,
     state: Mutex<State>,
-    index: RwLock<Arc<Index>>,
+    index: RwLock<Arc<RepositoryView>>,
 }
 
 #[derive(Default)]
@@ -149,7 +149,7 @@ impl Repository {
     }
 
     /// What is in the repository and not served, and what is to be said of what is served.
-    pub fn index(&self) -> Arc<Index> {
+    pub fn index(&self) -> Arc<RepositoryView> {
         self.0.index.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -47,7 +47,10 @@ pub(crate) fn recognise(name: &str, tree: &Tree) -> Vec<Found> {
         _ if name.starts_with('.') => Vec::new(),
         Some(Node::Folder) => in_folder(name, tree.folder(name)),
         Some(Node::File(_)) => bare_file(name).into_iter().collect(),
-        Some(Node::Refused(reason)) => vec![refused(stem(name), format!("`{name}` {reason}"))],
+        Some(Node::Refused(reason)) => {
+            let model = name.strip_suffix(".onnx").unwrap_or(name);
+            vec![refused(model, format!("`{name}` {reason}"))]
+        }
         None => Vec::new(),
     }
 }

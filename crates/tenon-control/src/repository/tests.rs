@@ -106,7 +106,7 @@ impl Desk {
     /// What the index says of a model: `number: reason`, and the note of its service.
     fn told(&self, name: &str) -> Vec<String> {
         let index = self.repository.index();
-        let of_it = index.entries.iter().filter(|entry| entry.name == name);
+        let of_it = index.unserved.iter().filter(|entry| entry.name == name);
         let entries = of_it.map(|entry| match entry.version {
             Some(number) => format!("{number}: {}", entry.reason),
             None => entry.reason.clone(),

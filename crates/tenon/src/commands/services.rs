@@ -1,7 +1,7 @@
 //! `tenon services`: what is served.
 
 use tenon_contract::ServiceName;
-use tenon_contract::admin::ServiceView;
+use tenon_contract::admin::{RepositoryView, ServiceView};
 
 use super::failure::Outcome;
 use super::output::{self, table};
@@ -32,7 +32,17 @@ impl Args {
 pub async fn run(args: Args) -> Outcome {
     let client = args.remote.client()?;
     match &args.name {
-        None => output::show(args.remote.json, &client.services().await?, |services| listed(services)),
+        None => {
+            let services = client.services().await?;
+            // Only people are told what else there could be.
+            let repository = match args.remote.json {
+                true => RepositoryView::default(),
+                false => client.repository().await?,
+            };
+            output::show(args.remote.json, &services, |services| {
+                format!("{}{}", listed(services), unserved(&repository))
+            });
+        }
         Some(name) => {
             let view = client.service(name).await.map_err(unknown_service)?;
             output::show(args.remote.json, &view, shown);
@@ -62,6 +72,24 @@ fn listed(services: &[ServiceView]) -> String {
         ]
     }));
     table(&rows)
+}
+
+/// What the model repository holds beside that, and why; empty where there is nothing to tell.
+fn unserved(repository: &RepositoryView) -> String {
+    let troubles: Vec<_> = repository.unserved.iter().filter(|unserved| unserved.trouble).collect();
+    let mut text = String::new();
+    if !troubles.is_empty() {
+        let mut rows = vec![row!["NOT SERVED", "REASON"]];
+        rows.extend(troubles.into_iter().map(|unserved| match unserved.version {
+            Some(version) => row![format!("{}/{version}", unserved.name), unserved.reason],
+            None => row![unserved.name, unserved.reason],
+        }));
+        text = format!("\n\n{}", table(&rows));
+    }
+    for (service, note) in &repository.notes {
+        text += &format!("\n\n{service}: {note}");
+    }
+    text
 }
 
 fn state(view: &ServiceView) -> &'static str {
