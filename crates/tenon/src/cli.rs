@@ -1,7 +1,8 @@
 //! The command line: one enum of commands, and where each goes.
 //!
 //! The help of every command stands in `help/*.txt`, held by a test: words for users are reviewed like code.
-//! After a wanted change, `TENON_BLESS=1 cargo test -p tenon --release help` writes them anew.
+//! So do the pages `docs/reference/cli.md` and `config.md`. After a wanted change,
+//! `TENON_BLESS=1 cargo test --release -p tenon cli` writes them anew.
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::failure::{Failure, Outcome};
 use crate::commands::{
-    bench, config, deploy, doctor, infer, jobs, models, push, receipts, serve, services, swap, undo,
+    bench, config, deploy, doctor, health, infer, jobs, models, push, receipts, serve, services, swap, undo,
 };
 
 /// Keep the service, swap the model
@@ -59,6 +60,7 @@ enum Command {
     Bench(bench::Args),
     Jobs(jobs::Args),
     Doctor(doctor::Args),
+    Health(health::Args),
     Config(config::Args),
 }
 
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => client(args.json(), bench::run(args)),
         Command::Jobs(args) => client(args.json(), jobs::run(args)),
         Command::Doctor(args) => client(args.json(), doctor::run(args)),
+        Command::Health(args) => client(args.json(), health::run(args)),
         Command::Config(args) => client(args.json(), config::run(args)),
     }
 }

@@ -53,6 +53,15 @@ impl Failure {
         Self { code: Code::NotFound, kind: FaultKind::NotFound, ..Self::new(text) }
     }
 
+    /// Nobody answers at `url`.
+    pub fn unreachable(url: &str, error: &dyn std::error::Error) -> Self {
+        let causes = std::iter::successors(error.source(), |error| error.source());
+        // The first text only repeats the address; the last says what the system said.
+        let cause = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+        let text = format!("reach {url}: {cause}");
+        Self { code: Code::Unreachable, kind: FaultKind::Unavailable, ..Self::new(text) }
+    }
+
     /// The answer stands on stdout already: in `--json` no second document follows it.
     #[must_use]
     pub fn after_answer(mut self) -> Self {

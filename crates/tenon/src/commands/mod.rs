@@ -5,6 +5,7 @@ pub mod config;
 pub mod deploy;
 pub mod doctor;
 pub mod failure;
+pub mod health;
 pub mod infer;
 pub mod jobs;
 pub mod models;
