@@ -271,8 +271,11 @@ impl Raw {
         }
         let given = self.at("listen");
         let text = format!(
-            "{} can be reached from other machines: set `access.infer_token_file`, or say --insecure to answer everybody",
-            config.listen
+            "{} can be reached from other machines: name a file with a token in `access.infer_token_file` ({}), or say \
+             --insecure ({}=true) to answer everybody",
+            config.listen,
+            variable_of("access.infer_token_file"),
+            variable_of("insecure"),
         );
         Err(ConfigError { key: "listen".to_owned(), origin: given.origin.clone(), text })
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -104,15 +104,24 @@ impl DataFolder {
 pub fn read_token(path: &Path) -> Result<String, String> {
     let failed = |text: String| format!("read token {}: {text}", path.display());
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let mode = fs::metadata(path).map_err(|error| failed(error.to_string()))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(failed("others may read it; run `chmod 600` on it".to_owned()));
+    let about = fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+    if !is_secret(about.permissions().mode(), about.uid(), rustix::process::geteuid().as_raw()) {
+        let text = "others may read it; run `chmod 600` on it, or mount it with the mode 0400 (of root for its group: 0440)";
+        return Err(failed(text.to_owned()));
     }
     let token = text.trim();
     if token.len() < 16 || token.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
         return Err(failed("expected one word of at least 16 letters".to_owned()));
     }
     Ok(token.to_owned())
+}
+
+/// Whether a file keeps its secret from others. Orchestrators mount secrets that are root's and that the server
+/// may read as a member of their group: that is as good.
+fn is_secret(mode: u32, owner: u32, reader: u32) -> bool {
+    const ROOT: u32 = 0;
+    let open = if owner == ROOT && reader != ROOT { 0o037 } else { 0o077 };
+    mode & open == 0
 }
 
 fn advice(error: &io::Error) -> &'static str {
@@ -149,6 +158,21 @@ mod tests {
         );
         drop(first);
         DataFolder::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_secret_is_its_owners_or_one_that_root_shows_to_a_group() {
+        let check = |mode, owner, reader, expected| {
+            assert_eq!(is_secret(mode, owner, reader), expected, "{mode:o} of {owner}, read by {reader}");
+        };
+        check(0o100_600, 65532, 65532, true);
+        check(0o100_400, 0, 0, true);
+        check(0o100_440, 0, 65532, true);
+        check(0o100_640, 0, 65532, true);
+        check(0o100_640, 65532, 65532, false);
+        check(0o100_640, 0, 0, false);
+        check(0o100_660, 0, 65532, false);
+        check(0o100_444, 0, 65532, false);
     }
 
     #[test]
