@@ -84,6 +84,7 @@ fn verified(task: &Task) -> Result<Bytes, Fault> {
 
 /// From here on nothing that a model does can leave this process. Gives notes for the proof.
 fn enter_cage(task: &Task) -> Result<Vec<String>, Fault> {
+    cage::offer_to_the_kernel();
     cage::limit(task.memory_bytes, task.cpu_s).map_err(Fault::unavailable)?;
     match cage::bar() {
         Ok(()) => Ok(Vec::new()),
