@@ -37,7 +37,7 @@ fn find_or_build() -> Result<PathBuf> {
         return Ok(binary);
     }
     let target = release.parent().context("find the target folder")?;
-    let built = Command::new("cargo")
+    let built = cargo()
         .args(["build", "--quiet", "--release", "-p", "tenon"])
         .env("CARGO_TARGET_DIR", target)
         .current_dir(repository())
@@ -45,6 +45,19 @@ fn find_or_build() -> Result<PathBuf> {
         .context("start cargo; run `cargo build --release -p tenon` yourself")?;
     ensure!(built.status.success(), "build tenon: {}", String::from_utf8_lossy(&built.stderr));
     Ok(binary)
+}
+
+/// Cargo, as a person at a terminal would start it. What a runner of tests says of this package to us would go on to
+/// the scripts that build others, and some of them build anew when it changes.
+pub fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    #[allow(clippy::disallowed_methods, reason = "the environment of a developer, not of a server")]
+    let variables = std::env::vars_os();
+    for (name, _) in variables.filter(|(name, _)| name.to_str().is_some_and(of_package)) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// When a source below `folder` changed last. Tests are none of the binary's sources.

@@ -4,7 +4,7 @@
 //! summary.
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<()> {
     let allowed = skips::allowed()?;
     let examples = cargo_test(&["--doc"])?;
 
-    let has_nextest = Command::new("cargo").args(["nextest", "--version"]).output()?.status.success();
+    let has_nextest = house::cargo().args(["nextest", "--version"]).output()?.status.success();
     let tests = if has_nextest { nextest()? } else { cargo_test(&["--lib", "--bins", "--tests"])? };
 
     let skipped: Vec<Skip> = examples.skipped.into_iter().chain(tests.skipped).collect();
@@ -44,7 +44,7 @@ pub(crate) fn run() -> Result<()> {
 
 fn nextest() -> Result<Outcome> {
     let color = if std::io::stderr().is_terminal() { "always" } else { "never" };
-    let mut command = Command::new("cargo");
+    let mut command = house::cargo();
     command.args(["nextest", "run", "--release", "--workspace", "--color", color]);
     let report = house::root().join(REPORT);
     // What an earlier run left would be read where this one does not come so far.
@@ -66,7 +66,7 @@ fn nextest() -> Result<Outcome> {
 
 /// Tests marked `#[ignore]`.
 fn ignored() -> Result<Vec<Skip>> {
-    let listed = Command::new("cargo")
+    let listed = house::cargo()
         .args([
             "nextest",
             "list",
@@ -84,7 +84,7 @@ fn ignored() -> Result<Vec<Skip>> {
 }
 
 fn cargo_test(which: &[&str]) -> Result<Outcome> {
-    let mut child = Command::new("cargo")
+    let mut child = house::cargo()
         .args(["test", "--release", "--workspace"])
         .args(which)
         .args(["--no-fail-fast", "--", "--show-output"])
