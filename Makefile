@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench fixtures-check clean needs onnxruntime
+.PHONY: help run test check bench image fixtures-check clean needs onnxruntime
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tenon
 # Outside the checkout, so that a fresh clone builds what changed and not everything.
@@ -27,6 +27,9 @@ check: needs ## formatting, clippy and rustdoc, all without a warning
 bench: needs onnxruntime ## measure Tenon beside its peers
 	cargo build --release --workspace --bin tenon --bin tenon-bench
 	$(CARGO_TARGET_DIR)/release/tenon-bench
+
+image: needs onnxruntime ## build the container image (an OCI archive, for podman load and docker load) and tell its size
+	cargo xtask image
 
 fixtures-check: needs ## make all fixtures again, judge the detectors again, and compare with what is committed
 	test -x $(VENV)/bin/python || python3 -m venv $(VENV)

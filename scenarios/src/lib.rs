@@ -5,11 +5,13 @@
 //! * [`witness`]: what a node serves, decided by known inputs and by the identity in its answers.
 //! * [`deed`], [`account`] and [`site`]: what is asked of a server that may be killed while it does it, what is
 //!   known of it outside, and what must therefore be true when it is started again.
+//! * [`container`]: an unpacked image, and a container of it without an engine.
 //!
 //! Nothing here knows the inside of Tenon: what users see is all there is. The tests stand in `tests/`.
 
 pub mod account;
 pub mod binary;
+pub mod container;
 pub mod deed;
 pub mod http;
 pub mod server;

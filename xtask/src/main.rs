@@ -11,6 +11,7 @@ use anyhow::{Result, bail};
 
 mod coco;
 mod house;
+mod image;
 mod onnxruntime;
 mod skips;
 mod suite;
@@ -22,6 +23,8 @@ Chores of the repository
 cargo xtask onnxruntime [--from WHEEL]   obtain the pinned ONNX Runtime library and print its path
 cargo xtask coco                         put the COCO detectors together for the demo, where TENON_MODELS or
                                          ../shared/models has them, and print their folder
+cargo xtask image [--to FILE.tar|DIR]    build the container image as an OCI archive or layout, and tell its size
+                  [--program FILE] [--root DIR]   ... of a tenon that is built; or only what is in it, as a folder
 cargo xtask tidy [--update]              check the rules of the house; with --update lower its limits first
 cargo xtask test                         run every test; with CI=true only skips in tests/allowed-skips.txt pass
 ";
@@ -43,6 +46,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["onnxruntime"] => onnxruntime::obtain(None),
         ["onnxruntime", "--from", wheel] => onnxruntime::obtain(Some(wheel.as_ref())),
         ["coco"] => coco::assemble(),
+        ["image", rest @ ..] => image::run(rest),
         ["tidy"] => tidy::check(),
         ["tidy", "--update"] => tidy::update().and_then(|()| tidy::check()),
         ["test"] => suite::run(),

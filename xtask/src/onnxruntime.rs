@@ -39,8 +39,14 @@ const AARCH64: Pin = Pin {
     library_sha256: "8aa3b76b28c778a2b1dd660d34161adb1d508c9ccd04ff9dc80e26eca5df8467",
 };
 
-/// Prints the path of the library, obtaining it first where it is missing or not the pinned one.
+/// Prints the path of the library.
 pub(crate) fn obtain(wheel: Option<&Path>) -> Result<()> {
+    println!("{}", obtained(wheel)?.display());
+    Ok(())
+}
+
+/// The path of the library, obtained where it is missing or not the pinned one.
+pub(crate) fn obtained(wheel: Option<&Path>) -> Result<PathBuf> {
     let pin = pin()?;
     let folder = folder()?;
     let library = folder.join(LIBRARY);
@@ -53,8 +59,7 @@ pub(crate) fn obtain(wheel: Option<&Path>) -> Result<()> {
         let bytes = extract(&wheel, pin)?;
         place(&bytes, &library)?;
     }
-    println!("{}", library.display());
-    Ok(())
+    Ok(library)
 }
 
 fn pin() -> Result<&'static Pin> {
@@ -191,7 +196,8 @@ fn place(bytes: &[u8], library: &Path) -> Result<()> {
     Ok(())
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// The digest of bytes, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
