@@ -1,6 +1,7 @@
 //! Stories told over a real listener, with toy models behind the wires.
 
 mod access;
+mod api_page;
 mod administration;
 mod exposition;
 mod extensions;
