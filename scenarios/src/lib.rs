@@ -1,6 +1,7 @@
 //! Scenarios: the built binary through its published interfaces, and what happens to it.
 //!
 //! * [`story`] and [`stage`]: stories as data, steps of a command or request and what is expected.
+//! * [`guide`]: pages of `docs/guides` as stories.
 //! * [`server`]: a real server process on a free port with folders of its own, to be killed.
 //! * [`witness`]: what a node serves, decided by known inputs and by the identity in its answers.
 //! * [`deed`], [`account`] and [`site`]: what is asked of a server that may be killed while it does it, what is
@@ -13,6 +14,7 @@ pub mod account;
 pub mod binary;
 pub mod container;
 pub mod deed;
+pub mod guide;
 pub mod http;
 pub mod server;
 pub mod site;

@@ -20,7 +20,14 @@ const TOLERANCE: f64 = 1e-4;
 /// # Errors
 /// The first step that does not come out as expected, with what was seen.
 pub fn play(text: &str) -> Result<()> {
-    let story = Story::read(text)?;
+    play_story(Story::read(text)?)
+}
+
+/// The same of a story that is read.
+///
+/// # Errors
+/// As above.
+pub fn play_story(story: Story) -> Result<()> {
     let mut stage = Stage::new(story.server.clone())?;
     if !story.server.by_hand {
         stage.order(Order::Start)?;

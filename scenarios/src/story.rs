@@ -125,7 +125,7 @@ pub enum Order {
 }
 
 /// What is expected of a step.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Expect {
     /// Exit code, or status.
     pub code: i64,
