@@ -45,7 +45,7 @@ assert families["tenon_request_duration_seconds"].unit == "seconds"
 buckets = families["tenon_request_duration_seconds"].samples
 exemplars = [sample.exemplar for sample in buckets if sample.exemplar and sample.labels["service"] == "scrape"]
 assert exemplars and all(seen.labels == {"request_id": "of-the-scrape"} for seen in exemplars), exemplars
-assert all(abs(time.time() - seen.timestamp) < 600 for seen in exemplars), exemplars
+assert all(abs(time.time() - float(seen.timestamp)) < 600 for seen in exemplars), exemplars
 [build] = families["tenon_build"].samples
 assert build.name == "tenon_build_info" and build.labels["version"], build
 client.unload_model("scrape", headers=HEADERS)

@@ -152,7 +152,7 @@ impl Family {
         if self.kind != "histogram" {
             return;
         }
-        let mut groups: BTreeMap<_, (Vec<(f64, f64)>, Option<f64>, Option<f64>)> = BTreeMap::new();
+        let mut groups: BTreeMap<_, Group> = BTreeMap::new();
         for sample in &self.samples {
             let mut labels = sample.labels.clone();
             let edge = labels.remove("le");
@@ -172,6 +172,9 @@ impl Family {
         }
     }
 }
+
+/// Buckets of one histogram, edge and count; its count and its sum.
+type Group = (Vec<(f64, f64)>, Option<f64>, Option<f64>);
 
 /// The name and labels of a line, and what stands behind the blank.
 fn series(line: &str) -> (Sample, &str) {
