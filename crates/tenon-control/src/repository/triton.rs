@@ -232,6 +232,20 @@ mod tests {
     }
 
     #[test]
+    fn no_change_of_a_byte_breaks_it() {
+        let whole =
+            format!("{DIGITS} model_warmup {{ inputs {{ key: 'x' value {{ data_type: TYPE_INT8 }} }} }}");
+        for at in 0..whole.len() {
+            let _ = read(&whole.as_bytes()[..at], "digits");
+            for byte in [b'{', b'}', b'[', b'"', b'\\', b'-', b'9', b':', 0, 0xff] {
+                let mut changed = whole.clone().into_bytes();
+                changed[at] = byte;
+                let _ = read(&changed, "digits");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_not_run_is_told() {
         let check = |text: &str, expected: &str| {
             let fault = read(text.as_bytes(), "digits").unwrap_err().text;

@@ -303,7 +303,7 @@ mod tests {
         refused("m/outside", "is a link that leads out of the repository");
         refused("etc", "is a link that leads out of the repository");
         refused("m/broken", "cannot be read");
-        refused("m/again/again/again/again/again/again/again/again", "deeper than 8 folders");
+        refused("m/again/again/again/again/again/again/again/again/again", "deeper than 8 folders");
         assert!(shelf.node("m/1/model.onnx").is_some());
     }
 
