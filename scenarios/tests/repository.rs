@@ -106,6 +106,15 @@ fn told(server: &Server, begins: &str, holds: &str) -> Result<()> {
     })
 }
 
+/// Waits until this version answers a service's callers.
+fn answered_by(server: &Server, service: &str, version: &str) -> Result<()> {
+    within(|| {
+        let answers = answers(server, service)?;
+        ensure!(answers == version, "{service} is still answered by {answers}");
+        Ok(())
+    })
+}
+
 fn within(check: impl Fn() -> Result<()>) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -181,7 +190,7 @@ fn a_version_that_appears_is_swapped_in_under_load_and_nothing_that_vanishes_tak
         assert_eq!(answers(&server, "digits").unwrap(), "1", "half a file is nothing");
     }
     shelf.write("digits/5/model.onnx", &whole).unwrap();
-    within(|| Ok(ensure!(answers(&server, "digits")? == "5", "still the old one"))).unwrap();
+    answered_by(&server, "digits", "5").unwrap();
     assert!(load.end().unwrap() > 0);
     let versioned = server.get("/v2/models/digits/versions/5").unwrap();
     assert_eq!((versioned.status, &versioned.json()["versions"]), (200, &json!(["5"])));
@@ -190,7 +199,7 @@ fn a_version_that_appears_is_swapped_in_under_load_and_nothing_that_vanishes_tak
     fs::create_dir(shelf.root.join(".new")).unwrap();
     fs::copy(shelf.root.join("digits/5/model.onnx"), shelf.root.join(".new/model.onnx")).unwrap();
     fs::rename(shelf.root.join(".new"), shelf.root.join("digits/6")).unwrap();
-    within(|| Ok(ensure!(answers(&server, "digits")? == "6", "still the old one"))).unwrap();
+    answered_by(&server, "digits", "6").unwrap();
 
     // One that is no model leaves what answers, and tells why.
     shelf.write("digits/7/model.onnx", "not an ONNX file").unwrap();
@@ -198,7 +207,8 @@ fn a_version_that_appears_is_swapped_in_under_load_and_nothing_that_vanishes_tak
     within(|| {
         let index = index(&server)?;
         let still = index.iter().any(|line| line.starts_with("digits/7") && line.contains("being written"));
-        Ok(ensure!(!still, "{index:#?}"))
+        ensure!(!still, "{index:#?}");
+        Ok(())
     })
     .unwrap();
     assert_eq!(answers(&server, "digits").unwrap(), "6");

@@ -38,7 +38,6 @@ use crate::{Caller, Clock, Jobs, NodePort, Onboarding, Permit, Promote, Promotio
 pub use look::{Disk, Handled, Look, Memory, Node, Stamp, TEXTS, Tree, Upload, is_text};
 
 use choose::{Serving, Standing, choose};
-use look::Handled as Made;
 use make::Refusal;
 use recognise::{Found, recognise};
 
@@ -316,7 +315,7 @@ impl Repository {
             Ok(version) => {
                 tracing::info!(%version, service = name, "served from the repository");
                 state.tried.remove(&(name.clone(), files));
-                state.memory.handled.insert(name, Made { files, version });
+                state.memory.handled.insert(name, Handled { files, version });
                 self.remember(state).await;
                 Ok(())
             }
