@@ -23,7 +23,7 @@ pub struct Image {
 }
 
 /// How a container is started.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Run<'a> {
     /// Words behind the entrypoint; those of the image where there are none.
     pub words: &'a [&'a str],

@@ -98,7 +98,6 @@ fn release() -> Result<PathBuf> {
     Ok(program.parent().context("a program lies in a folder")?.to_owned())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "shown to people with one digit")]
 fn megabytes(bytes: usize) -> f64 {
     bytes as f64 / 1e6
 }

@@ -21,8 +21,8 @@ fn the_page_of_the_api_is_as_described() {
 fn page(description: &Value) -> String {
     let mut page = "# The HTTP API\n\n\
         Made of [openapi.json](openapi.json), which the server gives out under `/api/v1/openapi.json`; do not edit. \
-        Routes of protocols\nthat are known and refused stand in [routes.md](routes.md), gRPC in [grpc.md](grpc.md), \
-        how faults are told in [faults.md](faults.md).\n\n## Who may\n\n| | |\n|---|---|\n"
+        Routes of protocols\nthat are known and refused stand in [routes.md](routes.md), gRPC in [grpc.md](grpc.md).\n\n\
+        ## Who may\n\n| | |\n|---|---|\n"
         .to_owned();
     for (scope, scheme) in object(&description["components"]["securitySchemes"]) {
         row(&mut page, &[format!("`{scope}`"), text(&scheme["description"])]);
@@ -83,7 +83,7 @@ fn takes(operation: &Value) -> String {
 fn gives(operation: &Value) -> String {
     let answers = object(&operation["responses"]).iter().filter(|(status, _)| *status != "default");
     let given = answers.map(|(status, answer)| {
-        [Some(format!("{status}")), contents(answer)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        [Some(status.clone()), contents(answer)].into_iter().flatten().collect::<Vec<_>>().join(" ")
     });
     given.collect::<Vec<_>>().join("; ")
 }
