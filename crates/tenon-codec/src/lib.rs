@@ -4,10 +4,12 @@
 //!   extension, for servers and for clients.
 //! * [`grpc`]: the same over gRPC, and the other messages that Tenon speaks there.
 //! * [`native`]: JSON of the message trees of a contract, one key for each field.
+//! * [`otlp`]: spans as collectors of OpenTelemetry take them.
 //! * [`examples`]: the file `examples.json` of a bundle.
 //! * [`textproto`]: Protobuf's text format without a schema, for files of other servers.
 //!
 //! The first, third and fourth read JSON through one small reader of our own (`json`): one pass over the bytes, no
+//! All but those of Protobuf read JSON through one small reader of our own (`json`): one pass over the bytes, no
 //! tree of values, numbers straight into the payload of their tensor. What it takes is what
 //! `serde_json` takes, and the bare tokens `NaN`, `Infinity` and `-Infinity` that Python writes.
 //!
@@ -21,5 +23,6 @@ mod limits;
 pub mod native;
 pub mod oip;
 pub mod textproto;
+pub mod otlp;
 
 pub use limits::Limits;

@@ -19,6 +19,7 @@ pub mod receipt;
 pub mod request;
 pub mod signature;
 pub mod tensor;
+pub mod trace;
 pub mod version;
 
 pub use contract::{Contract, Field, Kind, Message, Operation};
