@@ -8,7 +8,6 @@
 //! * [`examples`]: the file `examples.json` of a bundle.
 //! * [`textproto`]: Protobuf's text format without a schema, for files of other servers.
 //!
-//! The first, third and fourth read JSON through one small reader of our own (`json`): one pass over the bytes, no
 //! All but those of Protobuf read JSON through one small reader of our own (`json`): one pass over the bytes, no
 //! tree of values, numbers straight into the payload of their tensor. What it takes is what
 //! `serde_json` takes, and the bare tokens `NaN`, `Infinity` and `-Infinity` that Python writes.
@@ -22,7 +21,7 @@ mod json;
 mod limits;
 pub mod native;
 pub mod oip;
-pub mod textproto;
 pub mod otlp;
+pub mod textproto;
 
 pub use limits::Limits;

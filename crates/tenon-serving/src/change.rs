@@ -24,6 +24,7 @@ use crate::reaper::Leaving;
 use crate::state::{Departing, Placed, Warm};
 use crate::tally::{ChangeKind, ChangeStep};
 use crate::traffic::{Counters, Snapshot};
+use crate::walked::{TracePlace, Walked};
 
 /// How long a load waits for the memory of warm revisions to come back.
 const MAKE_ROOM: Duration = Duration::from_secs(10);
@@ -69,17 +70,38 @@ fn change(
     why: Why,
 ) -> Result<Swapped, Fault> {
     let turn = Turn::take(node, service)?;
+    let mut walked = Walked::begin(&node.options.traces, why.kind().name(), service, target.as_deref());
+    let swapped = walk(node, service, (target, why), &mut walked);
+    drop(turn);
+    if let Some(walked) = walked {
+        walked.end(swapped.as_ref().map(|swapped| swapped.generation));
+    }
+    swapped
+}
+
+/// Walks the steps of the plan.
+fn walk(
+    node: &Inner,
+    service: &ServiceName,
+    (target, why): (Option<Arc<Revision>>, Why),
+    walked: &mut Option<Walked>,
+) -> Result<Swapped, Fault> {
     let mut change = Change::begin(node, service, target, why)?;
+    change.place = walked.as_ref().map(Walked::place);
     let desired = Desired {
         services: change.target.iter().map(|revision| (service.clone(), (**revision).clone())).collect(),
     };
     let observed = node.state().observed(service);
     for step in plan(&desired, &observed) {
-        change.walk(&step).map_err(|fault| fault.during(&step))?;
+        let begun = clock::now();
+        let result = change.walk(&step);
+        if let Some(walked) = walked {
+            let prove_micros = change.proven.as_ref().map_or(0, |proven| proven.prove_micros);
+            walked.step(&step, begun, prove_micros, &result);
+        }
+        result.map_err(|fault| fault.during(&step))?;
     }
-    let swapped = change.acknowledge();
-    drop(turn);
-    swapped
+    change.acknowledge()
 }
 
 /// One change of a service at a time.
@@ -119,6 +141,7 @@ struct Change<'a> {
     before: Snapshot,
     proven: Option<Proven>,
     published: Option<Publication>,
+    place: Option<TracePlace>,
 }
 
 /// What came of publishing.
@@ -170,6 +193,7 @@ impl<'a> Change<'a> {
             before,
             proven: None,
             published: None,
+            place: None,
         })
     }
 
@@ -397,6 +421,7 @@ impl<'a> Change<'a> {
             drain_ms: slot.revision().settings.drain_ms,
             traffic: published.traffic.clone(),
             slot: Arc::downgrade(&slot),
+            place: self.place,
         };
         self.node.state().departing.insert(slot.id(), departing);
         drop(slot);

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::generation::{Generation, Lease};
 use crate::node::Node;
 use crate::pool::{Compute, Work};
+use crate::steps::{Step, Steps, ended};
 use crate::traffic::Reason;
 
 impl Node {
@@ -19,13 +20,26 @@ impl Node {
     ///
     /// # Errors
     /// Refused early, not bound, or not answered by the model; the text is for the caller.
-    pub async fn infer(&self, request: Request) -> Result<Response, Fault> {
+    pub fn infer(&self, request: Request) -> impl Future<Output = Result<Response, Fault>> + Send {
+        self.infer_timed(request, None)
+    }
+
+    /// The same, and notes when each step ended.
+    ///
+    /// # Errors
+    /// As [`Node::infer`].
+    pub async fn infer_timed(&self, request: Request, steps: Option<Arc<Steps>>) -> Result<Response, Fault> {
         let arrived = clock::now();
         let _place = self.admit()?;
-        // The generation is let go as soon as the lease holds its slot: a long call must not hold back
-        // the drain of other services.
-        let lease = self.route(&self.pin(), &request)?;
-        answer(lease, request, arrived, self.execution()).await
+        ended(&steps, Step::Admit);
+        let generation = self.pin();
+        ended(&steps, Step::Pin);
+        let lease = self.route(&generation, &request)?;
+        ended(&steps, Step::Route);
+        // Let go as soon as the lease holds its slot: a long call must not hold back the drain of other
+        // services.
+        drop(generation);
+        answer(lease, request, arrived, steps, self.execution()).await
     }
 
     /// Answers a request from a generation that the caller has pinned: how adapters and pipelines call
@@ -36,7 +50,7 @@ impl Node {
     pub async fn infer_in(&self, generation: &Generation, request: Request) -> Result<Response, Fault> {
         let arrived = clock::now();
         let lease = self.route(generation, &request)?;
-        answer(lease, request, arrived, self.execution()).await
+        answer(lease, request, arrived, None, self.execution()).await
     }
 
     /// A place on the slot that the request asks for.
@@ -59,15 +73,16 @@ fn answer(
     lease: Lease,
     request: Request,
     arrived: Instant,
+    steps: Option<Arc<Steps>>,
     execution: &Execution,
 ) -> impl Future<Output = Result<Response, Fault>> + Send + use<> {
     let trace = request.trace;
-    let begun = begin(&lease, request, arrived, execution);
+    let begun = begin(&lease, request, arrived, &steps, execution);
     let open = Open { lease, arrived, is_told: false };
     async move {
         let rows = begun.as_ref().map_or(0, |begun| begun.rows);
         let result = match begun {
-            Ok(begun) => begun.end(&open.lease).await,
+            Ok(begun) => begun.end(&open.lease, &steps).await,
             Err(fault) => Err(fault),
         };
         open.end(rows, trace, &result);
@@ -110,7 +125,13 @@ struct Begun {
     ran: Ran,
 }
 
-fn begin(lease: &Lease, request: Request, arrived: Instant, execution: &Execution) -> Result<Begun, Fault> {
+fn begin(
+    lease: &Lease,
+    request: Request,
+    arrived: Instant,
+    steps: &Option<Arc<Steps>>,
+    execution: &Execution,
+) -> Result<Begun, Fault> {
     if !lease.slot().revision().contract.takes_tensors(&request.operation) {
         return Err(unknown_operation(lease, &request.operation));
     }
@@ -119,23 +140,27 @@ fn begin(lease: &Lease, request: Request, arrived: Instant, execution: &Executio
     let longest = Duration::from_millis(lease.slot().revision().settings.timeout_ms);
     let timeout = request.timeout.map_or(longest, |asked| asked.min(longest));
     let rows = if lease.slot().is_batched() { inputs.rows() } else { 1 };
-    let ran = run(lease, inputs, request.parameters, arrived + timeout, execution)?;
+    ended(steps, Step::Bind);
+    let bound = Bound { inputs, parameters: request.parameters, deadline: arrived + timeout, steps };
+    let ran = run(lease, bound, execution)?;
     Ok(Begun { id: request.id, asked: request.outputs, rows, ran })
 }
 
 impl Begun {
-    async fn end(self, lease: &Lease) -> Result<Response, Fault> {
+    async fn end(self, lease: &Lease, steps: &Option<Arc<Steps>>) -> Result<Response, Fault> {
         let outputs = match self.ran {
             Ran::Here(outputs) => outputs,
             // Apart, so that short calls do not carry the room that waiting needs.
             Ran::Elsewhere(waiting) => Box::pin(waiting.outputs()).await?,
         };
+        let outputs = lease.keep(outputs, &self.asked)?;
+        ended(steps, Step::Check);
         Ok(Response {
             identity: lease.slot().identity.clone(),
             generation: lease.generation(),
             id: self.id,
             parameters: Parameters::new(),
-            outputs: lease.keep(outputs, &self.asked)?,
+            outputs,
         })
     }
 }
@@ -159,14 +184,17 @@ enum Ran {
     Elsewhere(Waiting),
 }
 
-/// In place where the proof says that it is short, else on a compute thread.
-fn run(
-    lease: &Lease,
+/// A call that may be given to an engine.
+struct Bound<'a> {
     inputs: Inputs,
     parameters: Parameters,
     deadline: Instant,
-    execution: &Execution,
-) -> Result<Ran, Fault> {
+    steps: &'a Option<Arc<Steps>>,
+}
+
+/// In place where the proof says that it is short, else on a compute thread.
+fn run(lease: &Lease, bound: Bound<'_>, execution: &Execution) -> Result<Ran, Fault> {
+    let Bound { inputs, parameters, deadline, steps } = bound;
     let engine = lease.engine();
     if engine.cost_micros(inputs.rows()) <= execution.in_place_micros {
         let call = Call {
@@ -179,7 +207,9 @@ fn run(
         let begun = clock::now();
         if let Some(result) = engine.pool.run_here(&execution.compute, engine, call) {
             lease.slot().statistics().ran_here(clock::since(begun));
-            return Ok(Ran::Here(result?));
+            let outputs = result?;
+            ended(steps, Step::Run);
+            return Ok(Ran::Here(outputs));
         }
     }
     let (cancel, (reply, answer)) = (Cancel::new(), oneshot::channel());
@@ -190,6 +220,7 @@ fn run(
         deadline: Some(deadline),
         cancel: cancel.clone(),
         since: clock::now(),
+        steps: steps.clone(),
         reply,
     };
     let waiting = &lease.slot().statistics().waiting;

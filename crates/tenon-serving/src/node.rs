@@ -11,6 +11,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use tenon_contract::admin::{DryRun, SwapOrder, Swapped};
 use tenon_contract::receipt::{Chain, Event, Retired, RevisionRef};
+use tenon_contract::trace::TraceSink;
 use tenon_contract::{Desired, Examples, Fault, Memory, Revision, ServiceName};
 use tenon_runtime::{Bundle, Runtimes};
 use tenon_store::Store;
@@ -57,6 +58,8 @@ pub struct NodeOptions {
     pub examples: ReadExamples,
     /// Called at the named moments of a change.
     pub hook: Hook,
+    /// Where changes are traced.
+    pub traces: Option<Arc<dyn TraceSink>>,
 }
 
 impl NodeOptions {
@@ -72,6 +75,7 @@ impl NodeOptions {
             processor: std::env::consts::ARCH.to_owned(),
             examples: |_| Ok(None),
             hook: faults::none(),
+            traces: None,
         }
     }
 }

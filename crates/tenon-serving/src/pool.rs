@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::engine::Engine;
 use crate::generation::Slot;
+use crate::steps::{Step, Steps, ended};
 
 /// A model that broke this often in a row is told as unhealthy.
 const UNHEALTHY_AFTER: u32 = 3;
@@ -32,6 +33,7 @@ pub(crate) struct Work {
     pub(crate) cancel: Cancel,
     /// When it began to wait.
     pub(crate) since: Instant,
+    pub(crate) steps: Option<Arc<Steps>>,
     pub(crate) reply: oneshot::Sender<Result<Vec<Tensor>, RunError>>,
 }
 
@@ -181,7 +183,7 @@ impl Compute {
 
 fn work(runs: &Receiver<Run>, compute: &Compute) {
     while let Ok(Run { mut session, work }) = runs.recv() {
-        let Work { slot, inputs, parameters, deadline, cancel, since, reply } = work;
+        let Work { slot, inputs, parameters, deadline, cancel, since, steps, reply } = work;
         slot.statistics().waiting.fetch_sub(1, Ordering::Relaxed);
         let engine = slot.engine();
         let call =
@@ -191,8 +193,12 @@ fn work(runs: &Receiver<Run>, compute: &Compute) {
             Err(RunError::Cancelled)
         } else {
             let (waited, begun) = (clock::since(since), clock::now());
+            ended(&steps, Step::Queue);
             let result = call.check().and_then(|()| engine.pool.run(&mut session, engine, call));
             slot.statistics().ran(waited, clock::since(begun));
+            if result.is_ok() {
+                ended(&steps, Step::Run);
+            }
             result
         };
         let _ = reply.send(result);

@@ -13,6 +13,7 @@ use crate::faults::Moment;
 use crate::generation::Departure;
 use crate::node::Inner;
 use crate::state::Placed;
+use crate::walked;
 
 /// How often the reaper looks at undo windows and drain deadlines at the least.
 const LOOK: Duration = Duration::from_millis(200);
@@ -65,6 +66,8 @@ fn drained(node: &Inner, departure: Departure) {
         (departing, state.counters.clone())
     };
     let drain_micros = clock::micros_since(departing.since);
+    let traces = &node.options.traces;
+    walked::drained(traces, departing.place, departing.since, &service, departing.revision);
     let event = Event::Drained(Drained {
         swap: departing.swap,
         revision: departing.revision,

@@ -12,6 +12,7 @@ use crate::engine::{Engine, EngineKey};
 use crate::generation::Slot;
 use crate::tally::Tally;
 use crate::traffic::{Counters, Snapshot};
+use crate::walked::TracePlace;
 
 /// A revision with the engine behind it.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub(crate) struct Departing {
     pub(crate) traffic: Snapshot,
     /// The slot itself, which this does not hold: its last drop says that nobody does.
     pub(crate) slot: Weak<Slot>,
+    /// Where the change stands that replaced it.
+    pub(crate) place: Option<TracePlace>,
 }
 
 /// One service of a node.

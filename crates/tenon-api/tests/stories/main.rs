@@ -1,8 +1,8 @@
 //! Stories told over a real listener, with toy models behind the wires.
 
 mod access;
-mod api_page;
 mod administration;
+mod api_page;
 mod exposition;
 mod extensions;
 mod fuzz;
