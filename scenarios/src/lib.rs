@@ -3,6 +3,7 @@
 //! * [`story`] and [`stage`]: stories as data, steps of a command or request and what is expected.
 //! * [`guide`]: pages of `docs/guides` as stories.
 //! * [`server`]: a real server process on a free port with folders of its own, to be killed.
+//! * [`collector`]: a collector of traces that keeps what it is sent.
 //! * [`witness`]: what a node serves, decided by known inputs and by the identity in its answers.
 //! * [`deed`], [`account`] and [`site`]: what is asked of a server that may be killed while it does it, what is
 //!   known of it outside, and what must therefore be true when it is started again.
@@ -12,6 +13,7 @@
 
 pub mod account;
 pub mod binary;
+pub mod collector;
 pub mod container;
 pub mod deed;
 pub mod guide;

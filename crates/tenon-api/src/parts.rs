@@ -20,7 +20,9 @@ use crate::auth::Access;
 use crate::ids::Ids;
 use crate::infer::pictures::PAINTED_AT_ONCE;
 use crate::infer::trace::Traces;
+use crate::lines::Lines;
 use crate::metrics::triton::Processors;
+use crate::spans::{Door, Tracing};
 use crate::tls::TlsFiles;
 
 /// Takes the file of examples out of an upload, where it has one. Given by the binary, because the wires
@@ -63,6 +65,10 @@ pub struct ApiParts {
     pub log: Arc<dyn LogSwitch>,
     /// Tells the metrics under the names of Triton too.
     pub triton_names: bool,
+    /// Requests that take at least this long leave a line in the log; none: no request is slow.
+    pub slow: Option<Duration>,
+    /// Where the traces of requests go; none traces nothing.
+    pub tracing: Option<Tracing>,
 }
 
 /// What the log holds, to be read and changed while the server runs. Given by the binary, which owns the log.
@@ -177,6 +183,8 @@ pub(crate) struct Api {
     pub(crate) log: Arc<dyn LogSwitch>,
     /// Present where metrics have the names of Triton too.
     pub(crate) triton: Option<Processors>,
+    pub(crate) lines: Lines,
+    pub(crate) spans: Option<Door>,
     pub(crate) is_tls: bool,
     starting: Arc<AtomicBool>,
 }
@@ -206,6 +214,8 @@ impl Api {
             traces: Traces::default(),
             log: parts.log,
             triton: parts.triton_names.then(Processors::default),
+            lines: Lines::new(parts.slow),
+            spans: parts.tracing.map(Door::new),
             is_tls: parts.tls.is_some(),
             starting: parts.starting,
         }

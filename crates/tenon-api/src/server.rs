@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -33,6 +33,7 @@ use crate::ids::{self, Ids};
 use crate::infer::oip_rest::{self, Target};
 use crate::parts::{Api, ApiParts, Limits, Shared};
 use crate::router::router;
+use crate::spans::{self, Place};
 use crate::status::{Style, refusal, refusal_with};
 use crate::tls::TlsError;
 use crate::{grpc, guard};
@@ -198,24 +199,34 @@ impl Server {
         }
     }
 
-    /// Answers one request: the guard, then the hot path of inference or the router.
+    /// Answers one request, and tells of it where somebody wants to know.
     async fn answer(self: &Arc<Self>, local: IpAddr, request: Request<Incoming>) -> Response {
-        let line = Line::begin(&request);
-        let mut response = match guard::check(&self.api.access, local, &request) {
-            Err(away) if grpc::is_call(&request) => grpc::answers::refusal(&away.fault),
-            Err(away) => refusal_with(away.status, &away.fault, Style::of(request.uri().path())),
-            // Boxed, so that the future of REST is small.
-            Ok(()) if grpc::is_call(&request) => Box::pin(self.call(request)).await,
-            Ok(()) => self.pass(request).await,
+        let line = self.api.lines.begin(&request);
+        let door = self.api.spans.as_ref();
+        let place = door.map_or(Place::Nowhere, |door| door.place(&request, self.api.is_tls));
+        let mut response = match place.recording() {
+            None => self.respond(local, request).await,
+            // Boxed, so that the future of the others is small.
+            Some(recording) => Box::pin(spans::within(recording.clone(), self.respond(local, request))).await,
         };
         let headers = response.headers_mut();
         if !headers.contains_key(ids::REQUEST_ID) {
             headers.insert(ids::REQUEST_ID, ids::header(&self.api.ids.fresh()));
         }
-        if let Some(line) = line {
-            line.end(&response);
-        }
+        self.api.lines.end(line, &response, &place);
+        place.end(&mut response);
         response
+    }
+
+    /// The guard, then the hot path of inference or the router.
+    async fn respond(self: &Arc<Self>, local: IpAddr, request: Request<Incoming>) -> Response {
+        match guard::check(&self.api.access, local, &request) {
+            Err(away) if grpc::is_call(&request) => grpc::answers::refusal(&away.fault),
+            Err(away) => refusal_with(away.status, &away.fault, Style::of(request.uri().path())),
+            // Boxed, so that the future of REST is small.
+            Ok(()) if grpc::is_call(&request) => Box::pin(self.call(request)).await,
+            Ok(()) => self.pass(request).await,
+        }
     }
 
     /// Requests for raw tensors go past the router, which boxes what it passes on.
@@ -296,28 +307,4 @@ fn is_inference(path: &str) -> bool {
 fn is_of_the_caller(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-/// The line in the log that a request leaves, where the log wants one. It names no token and no body.
-struct Line {
-    begun: Instant,
-    method: Method,
-    path: String,
-}
-
-impl Line {
-    fn begin<B>(request: &Request<B>) -> Option<Self> {
-        tracing::enabled!(tracing::Level::DEBUG).then(|| Self {
-            begun: Instant::now(),
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
-        })
-    }
-
-    fn end(self, response: &Response) {
-        let id = response.headers().get(ids::REQUEST_ID).and_then(|id| id.to_str().ok());
-        let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let (method, path, status) = (self.method.as_str(), self.path.as_str(), response.status().as_u16());
-        tracing::debug!(method, path, status, micros, id, "request");
-    }
 }

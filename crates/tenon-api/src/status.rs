@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tenon_contract::{Fault, FaultKind};
 
@@ -65,6 +65,56 @@ pub(crate) enum Code {
     Unauthenticated = 16,
 }
 
+/// The header, or trailer, of the status of gRPC.
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// The codes of gRPC by their numbers.
+const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// The name of a code of gRPC.
+pub(crate) fn code_name(number: u16) -> &'static str {
+    CODES.get(usize::from(number)).copied().unwrap_or("UNKNOWN")
+}
+
+/// Whether a code of gRPC says that the server failed, as 500 and above do over HTTP.
+pub(crate) fn is_failed_code(number: u16) -> bool {
+    matches!(
+        code_name(number),
+        "UNKNOWN" | "DEADLINE_EXCEEDED" | "UNIMPLEMENTED" | "INTERNAL" | "UNAVAILABLE" | "DATA_LOSS"
+    )
+}
+
+/// Goes with the answer to a request that failed, for whoever tells of it; the caller does not see it.
+#[derive(Clone)]
+pub(crate) struct Failed(pub(crate) Fault);
+
+impl Failed {
+    /// Lets an answer bear its fault where it is not the caller's.
+    pub(crate) fn mark(response: &mut Response, fault: &Fault) {
+        if status(fault.kind).is_server_error() {
+            response.extensions_mut().insert(Self(fault.clone()));
+        }
+    }
+}
+
 /// How a refusal is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
@@ -95,9 +145,6 @@ pub(crate) fn refusal(fault: &Fault, style: Style) -> Response {
 
 /// The same under a status that the protocol in use prescribes.
 pub(crate) fn refusal_with(status: StatusCode, fault: &Fault, style: Style) -> Response {
-    if fault.kind == FaultKind::Internal {
-        tracing::error!(error = %fault, "request failed by our own fault");
-    }
     let kind = (style == Style::Admin).then_some(fault.kind);
     let body = serde_json::to_vec(&Refusal { error: &fault.text, kind }).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
@@ -113,6 +160,7 @@ pub(crate) fn refusal_with(status: StatusCode, fault: &Fault, style: Style) -> R
         }
         _ => {}
     }
+    Failed::mark(&mut response, fault);
     response
 }
 
@@ -186,6 +234,10 @@ mod tests {
         check(FaultKind::Unsupported, 501, 12);
         check(FaultKind::Unavailable, 503, 14);
         check(FaultKind::Deadline, 504, 4);
+        let named = [(Code::Cancelled, "CANCELLED"), (Code::Unauthenticated, "UNAUTHENTICATED")];
+        for (code, name) in named {
+            assert_eq!(code_name(code as u16), name);
+        }
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Metrics have the names of Triton too.
     pub triton_names: bool,
+    /// Where traces go.
+    pub telemetry: TelemetryConfig,
     /// A fault on purpose, for tests of the built binary.
     pub fault: Option<Planned>,
 }
@@ -136,6 +138,23 @@ pub struct LogConfig {
     pub level: String,
     /// One JSON document a line.
     pub is_json: bool,
+    /// Requests that take at least this long leave a line; none: no request is slow.
+    pub slow: Option<Duration>,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TelemetryConfig {
+    /// Address of the collector; none: nothing is traced.
+    pub endpoint: Option<String>,
+    /// Share of requests that are traced where their caller decides nothing.
+    pub ratio: f64,
+    /// Name under which they are told.
+    pub service_name: String,
+    /// Headers that are sent along, such as tokens.
+    pub headers_file: Option<PathBuf>,
+    /// How long the collector may take to answer.
+    pub timeout: Duration,
 }
 
 /// Where ONNX Runtime is looked for.
@@ -213,8 +232,12 @@ impl Raw {
                     "text" => false,
                     _ => return Err(self.wrong("log.format", "`text` or `json`")),
                 },
+                slow: Some(self.number("log.slow_ms", 0)?)
+                    .filter(|millis| *millis > 0)
+                    .map(Duration::from_millis),
             },
             triton_names: self.truth("metrics.triton_names")?,
+            telemetry: self.telemetry()?,
             fault: None,
         };
         self.check_access(&config)?;
@@ -248,6 +271,21 @@ impl Raw {
         let poll = self.number("repository.poll_ms", 0)?;
         let poll = (poll > 0).then(|| Duration::from_millis(poll));
         Ok(self.path("repository.folder")?.map(|folder| RepositoryConfig { folder, poll }))
+    }
+
+    fn telemetry(&self) -> Result<TelemetryConfig, ConfigError> {
+        let endpoint = self.text("telemetry.endpoint")?;
+        let is_address = ["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme));
+        if !endpoint.is_empty() && !is_address {
+            return Err(self.wrong("telemetry.endpoint", "an address such as `http://localhost:4318`"));
+        }
+        Ok(TelemetryConfig {
+            endpoint: Some(endpoint.to_owned()).filter(|endpoint| !endpoint.is_empty()),
+            ratio: self.share("telemetry.sample_ratio")?,
+            service_name: self.text("telemetry.service_name")?.to_owned(),
+            headers_file: self.path("telemetry.headers_file")?,
+            timeout: Duration::from_millis(self.number("telemetry.timeout_ms", 1)?),
+        })
     }
 
     fn tls(&self) -> Result<Option<TlsFiles>, ConfigError> {
@@ -347,6 +385,19 @@ impl Raw {
         number
             .filter(|number| *number >= least)
             .ok_or_else(|| self.wrong(key, &format!("a whole number from {least}")))
+    }
+
+    /// A share from 0 to 1.
+    fn share(&self, key: &'static str) -> Result<f64, ConfigError> {
+        let share = match &self.at(key).value {
+            Value::Float(share) => Some(*share),
+            Value::Integer(share) => Some(*share as f64),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        share
+            .filter(|share| (0.0..=1.0).contains(share))
+            .ok_or_else(|| self.wrong(key, "a share from 0 to 1, such as `0.01`"))
     }
 
     fn count(&self, key: &'static str, least: u32) -> Result<u32, ConfigError> {

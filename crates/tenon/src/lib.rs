@@ -9,4 +9,5 @@ pub mod config;
 pub mod faults;
 mod logging;
 pub mod runtimes;
+mod telemetry;
 pub mod wiring;

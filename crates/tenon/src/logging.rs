@@ -28,7 +28,9 @@ pub(crate) fn begin(config: &LogConfig) -> Result<Arc<dyn LogSwitch>, String> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // A second subscriber is refused; the first one goes on, which is all that is wanted.
     let _ = match config.is_json {
-        true => tracing_subscriber::registry().with(lines.json().with_filter(gate)).try_init(),
+        true => {
+            tracing_subscriber::registry().with(lines.json().flatten_event(true).with_filter(gate)).try_init()
+        }
         false => tracing_subscriber::registry().with(lines.with_ansi(false).with_filter(gate)).try_init(),
     };
     Ok(Arc::new(Log { lines: Mutex::new(begun), handle }))

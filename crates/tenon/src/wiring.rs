@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tenon_api::{Access, ApiParts, Control, LogSwitch, TlsFiles};
+use tenon_api::{Access, ApiParts, Control, LogSwitch, TlsFiles, Tracing};
 use tenon_catalog::{Catalog, SqliteOptions};
 use tenon_codec::native::picture::Detection;
 use tenon_contract::admin::RuntimeView;
+use tenon_contract::trace::TraceSink;
 use tenon_contract::{Fault, Memory, ServiceName};
 use tenon_control::repository::{Repository, RepositoryParts};
 use tenon_control::{Clock, JobLimits, Jobs, Onboarding, Promotion, SystemClock};
@@ -77,6 +78,14 @@ pub struct House {
     views: Vec<RuntimeView>,
     starting: Arc<AtomicBool>,
     log: Arc<dyn LogSwitch>,
+    told: Told,
+}
+
+/// Where a server tells of what it does, beside its log.
+#[derive(Clone, Default)]
+pub struct Told {
+    /// Traces.
+    pub traces: Option<Arc<dyn TraceSink>>,
 }
 
 impl House {
@@ -90,6 +99,7 @@ impl House {
         started: Started,
         tokens: Tokens,
         log: Arc<dyn LogSwitch>,
+        told: Told,
     ) -> Result<Self, Fault> {
         let Started { runtimes, views, onnxruntime } = started;
         let (node_hook, job_hook) = match config.fault.clone() {
@@ -107,6 +117,7 @@ impl House {
             processor: processor(),
             examples: runtimes::examples,
             hook: node_hook,
+            traces: told.traces.clone(),
             ..NodeOptions::new(&config.node, folder.path().join(NODE))
         };
         let node = Node::open(node_options, runtimes.clone(), store.clone(), Handle::current())?;
@@ -146,7 +157,7 @@ impl House {
         });
         let control = Control { onboarding, promotion, jobs, repository };
         let (tokens, starting) = (Arc::new(tokens), Arc::new(AtomicBool::new(true)));
-        Ok(Self { node, control, catalog, store, config, tokens, views, starting, log })
+        Ok(Self { node, control, catalog, store, config, tokens, views, starting, log, told })
     }
 
     /// What the wires are given.
@@ -179,6 +190,11 @@ impl House {
             starting: self.starting.clone(),
             log: self.log.clone(),
             triton_names: self.config.triton_names,
+            slow: self.config.log.slow,
+            tracing: {
+                let ratio = self.config.telemetry.ratio;
+                self.told.traces.clone().map(|sink| Tracing { ratio, sink })
+            },
         }
     }
 

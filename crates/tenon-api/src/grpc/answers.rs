@@ -16,10 +16,9 @@ use hyper::body::Frame;
 use tenon_contract::{Fault, FaultKind};
 
 use super::frames::HEAD;
-use crate::status;
+use crate::status::{self, Failed, GRPC_STATUS};
 
 pub(crate) const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const PACKINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate");
@@ -76,10 +75,8 @@ pub(crate) fn stream(
 
 /// The answer of a call that went wrong before anything was sent: the status stands in the headers.
 pub(crate) fn refusal(fault: &Fault) -> Response {
-    if fault.kind == FaultKind::Internal {
-        tracing::error!(error = %fault, "call failed by our own fault");
-    }
     let mut response = response(Body::empty());
+    Failed::mark(&mut response, fault);
     response.headers_mut().extend(trailers(Some(fault)));
     if fault.kind == FaultKind::Unsupported {
         response.headers_mut().insert(ACCEPTED, PACKINGS);
@@ -90,10 +87,10 @@ pub(crate) fn refusal(fault: &Fault) -> Response {
 fn trailers(fault: Option<&Fault>) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(2);
     match fault {
-        None => trailers.insert(STATUS, OK),
+        None => trailers.insert(GRPC_STATUS, OK),
         Some(fault) => {
             trailers.insert(MESSAGE, escaped(&fault.text));
-            trailers.insert(STATUS, HeaderValue::from(status::code(fault.kind) as u16))
+            trailers.insert(GRPC_STATUS, HeaderValue::from(status::code(fault.kind) as u16))
         }
     };
     trailers

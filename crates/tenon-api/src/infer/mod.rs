@@ -11,15 +11,17 @@ pub(crate) mod repository;
 pub(crate) mod statistics;
 pub(crate) mod trace;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 use tenon_codec::oip::{self, Classes, OutputAsk};
 use tenon_contract::{
     Fault, FaultKind, NamedTensor, Parameter, Parameters, Request, RequestId, Response, ServiceName, picture,
 };
+use tenon_serving::Steps;
 
 use crate::parts::Api;
+use crate::spans;
 
 const TIMEOUT: HeaderName = HeaderName::from_static("tenon-timeout-ms");
 
@@ -114,10 +116,17 @@ fn names_classes(api: &Api, service: &ServiceName) -> bool {
 /// Asks the data plane. A service that is wanted and not there is unavailable, not unknown.
 async fn ask(api: &Api, request: Request) -> Result<Response, Fault> {
     let service = request.service.clone();
-    let traced = api.traces.is_on().then(|| (Instant::now(), request.id.clone()));
-    let answer = api.node.infer(request).await;
-    if let Some((begun, id)) = traced {
-        api.traces.trace(&service, &id, begun, &answer);
+    // Only where traces are sent somewhere is there a recording to be found.
+    let recording = api.spans.as_ref().and_then(|_| spans::current());
+    let noted = recording.as_ref().map(|recording| recording.asks(&service, &request.id));
+    let traced = api.traces.is_on().then(|| (noted.clone().unwrap_or_else(Steps::begin), request.id.clone()));
+    let steps = traced.as_ref().map(|(steps, _)| steps.clone()).or_else(|| noted.clone());
+    let answer = api.node.infer_timed(request, steps).await;
+    if let Some((steps, id)) = traced {
+        api.traces.trace(&service, &id, &steps, &answer);
+    }
+    if let Some((recording, steps)) = recording.zip(noted) {
+        recording.told(&steps, &answer);
     }
     answer.map_err(|fault| absent(api, &service, fault))
 }

@@ -1,20 +1,21 @@
 //! The trace extension: which requests leave a line in the log, for the server and for single services, changed
 //! while it runs.
 //!
-//! A traced request is told with its service, version, id, outcome and time. Tensors are never logged, and no
+//! A traced request is told with its service, version, id, outcome and times. Tensors are never logged, and no
 //! file is written where a caller says: lines go where the log goes. While nothing is traced, a request looks at
 //! one flag.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use tenon_contract::{Fault, FaultKind, RequestId, ServiceName};
 use tenon_control::{Configure, Observe};
+use tenon_serving::{Step, Steps};
 
 use super::metadata;
 use crate::auth::Allowed;
@@ -69,7 +70,7 @@ impl Traces {
         &self,
         service: &ServiceName,
         id: &RequestId,
-        begun: Instant,
+        steps: &Steps,
         answer: &Result<tenon_contract::Response, Fault>,
     ) {
         // Names that nobody serves are not counted: there is no end of them.
@@ -77,12 +78,15 @@ impl Traces {
         if !is_known || !self.kept().takes(service) {
             return;
         }
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let took = |step| steps.took(step).map(micros);
+        let (queue_micros, run_micros) = (took(Step::Queue), took(Step::Run));
         let (version, outcome) = match answer {
             Ok(answer) => (Some(answer.identity.version.to_string()), "answered".to_owned()),
             Err(fault) => (None, format!("{:?}", fault.kind).to_lowercase()),
         };
-        tracing::info!(%service, version, %id, micros, outcome, "trace");
+        let micros = micros(steps.begun().elapsed());
+        tracing::info!(%service, version, %id, micros, queue_micros, run_micros, outcome, "trace");
     }
 
     /// The settings of the server, or those that hold for a service.

@@ -106,6 +106,8 @@ impl House {
             starting: starting.clone(),
             log: Arc::new(Log::default()),
             triton_names: setup.triton_names,
+            slow: None,
+            tracing: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -18,7 +18,8 @@ use super::output;
 use crate::config::{Config, ConfigError, Raw};
 use crate::logging;
 use crate::runtimes::{self, Started};
-use crate::wiring::{self, DataFolder, House, Tokens};
+use crate::telemetry::{self, Telemetry};
+use crate::wiring::{self, DataFolder, House, Tokens, Told};
 
 /// How long a start waits for the catalog before the node is ready without it.
 const CATALOG_PATIENCE: Duration = Duration::from_secs(2);
@@ -112,6 +113,9 @@ fn serve(args: Args) -> Outcome {
     let folder = DataFolder::open(&config.data).map_err(Failure::new)?;
     let listener = listen(&config)?;
     let tokens = read_tokens(&raw, &config, &folder)?;
+    let telemetry = start_telemetry(&raw, &config)?;
+    let told =
+        Told { traces: telemetry.as_ref().map(Telemetry::sink), observer: sink.as_ref().map(Sink::observer) };
     let started = start_runtimes(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(wiring::cores(&config))
@@ -119,8 +123,12 @@ fn serve(args: Args) -> Outcome {
         .build()
         .map_err(|error| Failure::new(format!("start threads: {error}")))?;
     let outcome = runtime.block_on(async {
-        let house = House::build(config, &folder, started, tokens, log)?;
-        live(house, listener, args.demo).await
+        let house = House::build(config, &folder, started, tokens, log, told)?;
+        let outcome = live(house, listener, args.demo).await;
+        if let Some(telemetry) = telemetry {
+            telemetry.end().await;
+        }
+        outcome
     });
     // What is still loading is cut off: a restart takes it up from the journal.
     runtime.shutdown_background();
@@ -134,6 +142,13 @@ fn start_runtimes(config: &Config) -> Started {
         tracing::warn!("{absent}");
     }
     started
+}
+
+/// The way of traces to their collector, where there is one.
+fn start_telemetry(raw: &Raw, config: &Config) -> Outcome<Option<Telemetry>> {
+    let headers = config.telemetry.headers_file.as_deref().map(telemetry::read_headers).transpose();
+    let headers = headers.map_err(|text| raw.error("telemetry.headers_file", text))?.unwrap_or_default();
+    Telemetry::start(&config.telemetry, headers, &config.node).map_err(Failure::new)
 }
 
 /// The port, before anything is loaded.

@@ -63,6 +63,24 @@ pub const KEYS: &[Key] = &[
     ),
     key("log.level", || text("info"), "what is logged: error, warn, info, debug, or targets with levels"),
     key("log.format", || text("text"), "how lines are logged: text or json"),
+    key("log.slow_ms", || Value::Integer(0), "requests that take this long leave a line; 0: none is slow"),
+    key(
+        "telemetry.endpoint",
+        || text(""),
+        "collector of OpenTelemetry for traces, OTLP over HTTP; none: nothing is traced",
+    ),
+    key(
+        "telemetry.sample_ratio",
+        || Value::Float(0.01),
+        "share of requests that are traced, from 0 to 1; a caller's `traceparent` goes before it",
+    ),
+    key("telemetry.service_name", || text("tenon"), "name of this server in traces"),
+    key(
+        "telemetry.headers_file",
+        || text(""),
+        "file of headers for the collector, `name: value` in each line, such as tokens",
+    ),
+    key("telemetry.timeout_ms", || Value::Integer(10_000), "how long the collector may take, milliseconds"),
     key(
         "onnxruntime.library",
         || text(""),

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use tenon_control::Infer;
 use super::ask;
 use crate::grpc::frames::Messages;
 use crate::grpc::{Call, answers, broken};
+use crate::spans::{self, Recording};
 
 /// Answers a stream.
 pub(super) fn infer(call: &Call, body: Incoming) -> Result<Response, Fault> {
@@ -26,7 +28,12 @@ pub(super) fn infer(call: &Call, body: Incoming) -> Result<Response, Fault> {
     // The deadline of the call is that of the whole stream; each request has its own in its parameters.
     let until = call.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
     let of_requests = Call { timeout: None, api: call.api.clone(), headers: call.headers.clone(), id: None };
-    let open = Open { call: of_requests, messages, until };
+    // The trace goes on as long as the stream, which the server polls after this call has returned.
+    let recording = spans::current();
+    if let Some(recording) = &recording {
+        recording.streams();
+    }
+    let open = Open { call: of_requests, messages, until, recording };
     Ok(answers::stream(stream::try_unfold(open, async |mut open| {
         Ok(open.next().await?.map(|answer| (answer, open)))
     })))
@@ -37,11 +44,18 @@ struct Open {
     call: Call,
     messages: Messages,
     until: Option<tokio::time::Instant>,
+    recording: Option<Arc<Recording>>,
 }
 
 impl Open {
     /// The answer to the next request.
     async fn next(&mut self) -> Result<Option<VecDeque<Bytes>>, Fault> {
+        let Some(recording) = self.recording.clone() else { return self.in_time().await };
+        let next = spans::within(recording.clone(), self.in_time()).await;
+        next.inspect_err(|fault| recording.broke(fault))
+    }
+
+    async fn in_time(&mut self) -> Result<Option<VecDeque<Bytes>>, Fault> {
         let Some(until) = self.until else { return self.answer().await };
         tokio::time::timeout_at(until, self.answer()).await.unwrap_or_else(|_| Err(crate::grpc::late()))
     }
@@ -57,6 +71,7 @@ impl Open {
         let answered = AssertUnwindSafe(answered).catch_unwind().await.unwrap_or_else(|_| Err(broken()));
         Ok(Some(answered.unwrap_or_else(|fault| {
             let (model, id) = names_of(&message.bytes);
+            self.call.api.lines.message_failed(&fault, &model, &id);
             ask::streamed_fault(&fault, (&model, &id), marks_final)
         })))
     }
