@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Access;
 use crate::ids::Ids;
+use crate::infer::feedback;
 use crate::infer::pictures::PAINTED_AT_ONCE;
 use crate::infer::trace::Traces;
 use crate::lines::Lines;
@@ -185,6 +186,7 @@ pub(crate) struct Api {
     pub(crate) triton: Option<Processors>,
     pub(crate) lines: Lines,
     pub(crate) spans: Option<Door>,
+    pub(crate) feedback: feedback::Counted,
     pub(crate) is_tls: bool,
     starting: Arc<AtomicBool>,
 }
@@ -216,6 +218,7 @@ impl Api {
             triton: parts.triton_names.then(Processors::default),
             lines: Lines::new(parts.slow),
             spans: parts.tracing.map(Door::new),
+            feedback: feedback::Counted::default(),
             is_tls: parts.tls.is_some(),
             starting: parts.starting,
         }

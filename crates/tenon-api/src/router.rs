@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tenon_contract::{Fault, FaultKind};
 
 use crate::admin::{self, blobs, jobs, models, node, services};
-use crate::infer::{config, logging, metadata, native, oip_rest, repository, statistics, trace};
+use crate::infer::{config, feedback, logging, metadata, native, oip_rest, repository, statistics, trace};
 use crate::parts::Shared;
 use crate::status::{Style, refusal};
 use crate::{metrics, page, probes};
@@ -127,6 +127,7 @@ impl Routes {
         self.get("/services/{service}", native::service)
             .get("/services/{service}/contract", native::contract)
             .post("/services/{service}/methods/{operation}", native::call)
+            .post("/services/{service}/feedback", feedback::take)
     }
 
     fn admin(self) -> Self {

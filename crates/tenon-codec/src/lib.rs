@@ -4,6 +4,7 @@
 //!   extension, for servers and for clients.
 //! * [`grpc`]: the same over gRPC, and the other messages that Tenon speaks there.
 //! * [`native`]: JSON of the message trees of a contract, one key for each field.
+//! * [`observed`]: records of what was asked, answered and said about it.
 //! * [`otlp`]: spans as collectors of OpenTelemetry take them.
 //! * [`examples`]: the file `examples.json` of a bundle.
 //! * [`textproto`]: Protobuf's text format without a schema, for files of other servers.
@@ -20,6 +21,7 @@ pub mod grpc;
 mod json;
 mod limits;
 pub mod native;
+pub mod observed;
 pub mod oip;
 pub mod otlp;
 pub mod textproto;

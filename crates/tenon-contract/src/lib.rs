@@ -13,6 +13,7 @@ pub mod digest;
 pub mod fault;
 pub mod memory;
 pub mod names;
+pub mod observed;
 pub mod picture;
 pub mod proof;
 pub mod receipt;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tenon_contract::observed::Observer;
 use tenon_contract::{Fault, Inputs, Parameters, Request, RequestId, Response, Tensor};
 use tenon_runtime::{Call, Cancel, RunError};
 use tokio::sync::oneshot;
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::generation::{Generation, Lease};
 use crate::node::Node;
+use crate::observe::Sample;
 use crate::pool::{Compute, Work};
 use crate::steps::{Step, Steps, ended};
 use crate::traffic::Reason;
@@ -66,6 +68,8 @@ pub(crate) struct Execution {
     pub(crate) compute: Compute,
     /// Calls expected to take at most this run where the request is.
     pub(crate) in_place_micros: u64,
+    /// Who keeps a sample.
+    pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
 /// Answers a call. All that needs no waiting is done at once; the future is the rest.
@@ -77,6 +81,7 @@ fn answer(
     execution: &Execution,
 ) -> impl Future<Output = Result<Response, Fault>> + Send + use<> {
     let trace = request.trace;
+    let sample = Sample::of(&execution.observer, &request);
     let begun = begin(&lease, request, arrived, &steps, execution);
     let open = Open { lease, arrived, is_told: false };
     async move {
@@ -85,7 +90,10 @@ fn answer(
             Ok(begun) => begun.end(&open.lease, &steps).await,
             Err(fault) => Err(fault),
         };
-        open.end(rows, trace, &result);
+        let took = open.end(rows, trace, &result);
+        if let (Ok(response), Some(sample)) = (&result, sample) {
+            sample.answered(response, took);
+        }
         result
     }
 }
@@ -98,13 +106,15 @@ struct Open {
 }
 
 impl Open {
-    fn end(mut self, rows: usize, trace: Option<u128>, result: &Result<Response, Fault>) {
+    /// Counts it, and says how long it took.
+    fn end(mut self, rows: usize, trace: Option<u128>, result: &Result<Response, Fault>) -> Duration {
         self.is_told = true;
         let (statistics, took) = (self.lease.slot().statistics(), clock::since(self.arrived));
         match result {
             Ok(response) => statistics.answered(rows, took, response.id.as_str(), trace),
             Err(fault) => statistics.unanswered(Reason::of(fault.kind), took),
         }
+        took
     }
 }
 

@@ -21,6 +21,7 @@ pub mod journal;
 mod loader;
 mod node;
 mod numbers;
+mod observe;
 pub mod plan;
 mod pool;
 pub mod prove;

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use tenon_contract::admin::{DryRun, SwapOrder, Swapped};
+use tenon_contract::observed::Observer;
 use tenon_contract::receipt::{Chain, Event, Retired, RevisionRef};
 use tenon_contract::trace::TraceSink;
 use tenon_contract::{Desired, Examples, Fault, Memory, Revision, ServiceName};
@@ -58,6 +59,8 @@ pub struct NodeOptions {
     pub examples: ReadExamples,
     /// Called at the named moments of a change.
     pub hook: Hook,
+    /// Who keeps a sample of what is asked and answered.
+    pub observer: Option<Arc<dyn Observer>>,
     /// Where changes are traced.
     pub traces: Option<Arc<dyn TraceSink>>,
 }
@@ -75,6 +78,7 @@ impl NodeOptions {
             processor: std::env::consts::ARCH.to_owned(),
             examples: |_| Ok(None),
             hook: faults::none(),
+            observer: None,
             traces: None,
         }
     }
@@ -128,6 +132,7 @@ impl Node {
         let execution = Execution {
             compute: Compute::start(options.cores).map_err(failed)?,
             in_place_micros: options.in_place_micros,
+            observer: options.observer.clone(),
         };
         let inner = Arc::new(Inner {
             cell: Cell::new(Arc::new(Generation { number: generation, ..Generation::default() })),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use keys::{KEYS, Key};
 pub use layers::{Given, Origin, Raw, variable_of};
-use tenon_contract::Settings;
+use tenon_contract::{NameError, ServiceName, Settings};
 use toml::Value;
 
 use crate::child::ChildLimits;
@@ -79,6 +79,8 @@ pub struct Config {
     pub triton_names: bool,
     /// Where traces go.
     pub telemetry: TelemetryConfig,
+    /// What is kept of requests.
+    pub observe: ObserveConfig,
     /// A fault on purpose, for tests of the built binary.
     pub fault: Option<Planned>,
 }
@@ -170,6 +172,25 @@ pub struct OnnxruntimeConfig {
     pub allow_environment_library: bool,
 }
 
+/// What is kept of requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObserveConfig {
+    /// The folder; none: nothing is kept.
+    pub folder: Option<PathBuf>,
+    /// Share of requests that are kept.
+    pub ratio: f64,
+    /// The services that are observed; none: all.
+    pub services: Vec<ServiceName>,
+    /// Also what was asked and answered.
+    pub keeps_values: bool,
+    /// Most bytes of all files.
+    pub total_bytes: u64,
+    /// Most bytes of a file.
+    pub file_bytes: u64,
+    /// Most bytes of a record.
+    pub record_bytes: usize,
+}
+
 impl Raw {
     /// The default layers: `file`, or `tenon.toml` in the working folder where there is one, and the
     /// environment. Flags come on top, by [`Raw::flag`].
@@ -238,6 +259,7 @@ impl Raw {
             },
             triton_names: self.truth("metrics.triton_names")?,
             telemetry: self.telemetry()?,
+            observe: self.observe()?,
             fault: None,
         };
         self.check_access(&config)?;
@@ -285,6 +307,26 @@ impl Raw {
             service_name: self.text("telemetry.service_name")?.to_owned(),
             headers_file: self.path("telemetry.headers_file")?,
             timeout: Duration::from_millis(self.number("telemetry.timeout_ms", 1)?),
+        })
+    }
+
+    fn observe(&self) -> Result<ObserveConfig, ConfigError> {
+        let named = self.texts("observe.services")?.into_iter().map(|name| name.parse());
+        let services = named.collect::<Result<_, NameError>>();
+        let record_bytes = self.bytes("observe.record_bytes", 1024)?;
+        let file_bytes = self.bytes("observe.file_bytes", record_bytes)?;
+        Ok(ObserveConfig {
+            folder: self.path("observe.folder")?,
+            ratio: self.share("observe.sample_ratio")?,
+            services: services.map_err(|_| self.wrong("observe.services", "names of services"))?,
+            keeps_values: match self.text("observe.keep")? {
+                "ids" => false,
+                "values" => true,
+                _ => return Err(self.wrong("observe.keep", "`ids` or `values`")),
+            },
+            total_bytes: self.bytes("observe.total_bytes", 2 * file_bytes)?,
+            file_bytes,
+            record_bytes: usize::try_from(record_bytes).unwrap_or(usize::MAX),
         })
     }
 

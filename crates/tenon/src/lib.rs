@@ -9,5 +9,6 @@ pub mod config;
 pub mod faults;
 mod logging;
 pub mod runtimes;
+mod sink;
 mod telemetry;
 pub mod wiring;

@@ -14,6 +14,7 @@ use tenon_api::{Access, ApiParts, Control, LogSwitch, TlsFiles, Tracing};
 use tenon_catalog::{Catalog, SqliteOptions};
 use tenon_codec::native::picture::Detection;
 use tenon_contract::admin::RuntimeView;
+use tenon_contract::observed::Observer;
 use tenon_contract::trace::TraceSink;
 use tenon_contract::{Fault, Memory, ServiceName};
 use tenon_control::repository::{Repository, RepositoryParts};
@@ -86,6 +87,8 @@ pub struct House {
 pub struct Told {
     /// Traces.
     pub traces: Option<Arc<dyn TraceSink>>,
+    /// A sample of requests, and feedback.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl House {
@@ -117,6 +120,7 @@ impl House {
             processor: processor(),
             examples: runtimes::examples,
             hook: node_hook,
+            observer: told.observer.clone(),
             traces: told.traces.clone(),
             ..NodeOptions::new(&config.node, folder.path().join(NODE))
         };

@@ -1,6 +1,7 @@
 //! The wires of inference, one module each, and what they share.
 
 pub(crate) mod config;
+pub(crate) mod feedback;
 pub(crate) mod logging;
 pub(crate) mod metadata;
 pub(crate) mod native;

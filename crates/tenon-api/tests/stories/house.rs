@@ -14,6 +14,7 @@ use serde_json::Value;
 use tenon_api::{Access, ApiParts, Control, Limits, LogLines, LogSwitch, TlsFiles, serve};
 use tenon_catalog::{Catalog, SqliteCatalog, SqliteOptions};
 use tenon_contract::admin::{DryRun, RuntimeView, SwapOrder, Swapped};
+use tenon_contract::observed::Observer;
 use tenon_contract::{
     Contract, Digest, Fault, Format, Memory, Proof, ProofKey, ProofKind, Revision, ServiceName, Settings,
 };
@@ -47,12 +48,14 @@ pub(crate) struct Setup {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) proving: Duration,
     pub(crate) triton_names: bool,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let access = Access::new(ADMIN, true);
-        Self { access, limits: Limits::default(), tls: None, proving: Duration::ZERO, triton_names: false }
+        let (limits, proving) = (Limits::default(), Duration::ZERO);
+        Self { access, limits, tls: None, proving, triton_names: false, observer: None }
     }
 }
 
@@ -75,7 +78,8 @@ impl House {
             SqliteCatalog::open(SqliteOptions::at(folder.path().join("catalog.sqlite"))).await.unwrap();
         let catalog: Arc<dyn Catalog> = Arc::new(catalog);
         let toy = Arc::new(Toy::new());
-        let options = NodeOptions { cores: 2, ..NodeOptions::new("n", folder.path().join("node")) };
+        let observer = setup.observer;
+        let options = NodeOptions { cores: 2, observer, ..NodeOptions::new("n", folder.path().join("node")) };
         let runtimes = Runtimes::new(vec![toy.clone()]);
         let handle = tokio::runtime::Handle::current();
         let node = Node::open(options, runtimes, store.clone(), handle).unwrap();

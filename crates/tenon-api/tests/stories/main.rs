@@ -5,6 +5,7 @@ mod administration;
 mod api_page;
 mod exposition;
 mod extensions;
+mod feedback;
 mod fuzz;
 mod grpc;
 mod house;

@@ -18,6 +18,7 @@ use super::output;
 use crate::config::{Config, ConfigError, Raw};
 use crate::logging;
 use crate::runtimes::{self, Started};
+use crate::sink::Sink;
 use crate::telemetry::{self, Telemetry};
 use crate::wiring::{self, DataFolder, House, Tokens, Told};
 
@@ -114,6 +115,7 @@ fn serve(args: Args) -> Outcome {
     let listener = listen(&config)?;
     let tokens = read_tokens(&raw, &config, &folder)?;
     let telemetry = start_telemetry(&raw, &config)?;
+    let sink = Sink::start(&config.observe).map_err(|text| raw.error("observe.folder", text))?;
     let told =
         Told { traces: telemetry.as_ref().map(Telemetry::sink), observer: sink.as_ref().map(Sink::observer) };
     let started = start_runtimes(&config);
@@ -130,6 +132,9 @@ fn serve(args: Args) -> Outcome {
         }
         outcome
     });
+    if let Some(sink) = sink {
+        sink.end();
+    }
     // What is still loading is cut off: a restart takes it up from the journal.
     runtime.shutdown_background();
     outcome

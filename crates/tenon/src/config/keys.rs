@@ -82,6 +82,17 @@ pub const KEYS: &[Key] = &[
     ),
     key("telemetry.timeout_ms", || Value::Integer(10_000), "how long the collector may take, milliseconds"),
     key(
+        "observe.folder",
+        || text(""),
+        "folder in which a sample of requests and all feedback are kept; none: nothing is",
+    ),
+    key("observe.sample_ratio", || Value::Float(0.01), "share of requests that are kept, from 0 to 1"),
+    key("observe.services", || Value::Array(Vec::new()), "services that are observed; none: all"),
+    key("observe.keep", || text("ids"), "what is kept of a request: ids, or also its values"),
+    key("observe.record_bytes", || text("64KiB"), "largest record; values that need more are left out"),
+    key("observe.file_bytes", || text("64MiB"), "largest file of records"),
+    key("observe.total_bytes", || text("1GiB"), "all files of records together; the oldest leave"),
+    key(
         "onnxruntime.library",
         || text(""),
         "libonnxruntime.so; none: cache folder, then beside the executable",
