@@ -89,7 +89,7 @@ impl Lines {
         let trace = place.recording().map(|recording| recording.own().trace);
         let trace_id = trace.as_ref().map(tracing::field::display);
         let is_slow = self.is_slow(line, took);
-        if failed.is_none_or(|fault| is_of_the_caller(fault)) && !is_slow {
+        if failed.is_none_or(is_of_the_caller) && !is_slow {
             tracing::debug!(method, path, status, code, micros, id, trace_id, service, version, "request");
             return;
         }

@@ -54,8 +54,11 @@ pub(super) struct Asked {
     pub(super) id: RequestId,
     pub(super) steps: Arc<Steps>,
     /// When it was answered, by whom in which generation, or why not; nothing where the caller went away.
-    pub(super) answered: Option<(Instant, Result<(Arc<Identity>, u64), Fault>)>,
+    pub(super) answered: Option<(Instant, Result<Answerer, Fault>)>,
 }
+
+/// Who answered, in which generation.
+pub(super) type Answerer = (Arc<Identity>, u64);
 
 /// How the answer began.
 pub(super) struct Answered {
