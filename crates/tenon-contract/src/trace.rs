@@ -25,6 +25,11 @@ impl TraceId {
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The same as a number.
+    pub fn number(&self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
 }
 
 impl SpanId {

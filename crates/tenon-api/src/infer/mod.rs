@@ -115,10 +115,11 @@ fn names_classes(api: &Api, service: &ServiceName) -> bool {
 }
 
 /// Asks the data plane. A service that is wanted and not there is unavailable, not unknown.
-async fn ask(api: &Api, request: Request) -> Result<Response, Fault> {
+async fn ask(api: &Api, mut request: Request) -> Result<Response, Fault> {
     let service = request.service.clone();
     // Only where traces are sent somewhere is there a recording to be found.
     let recording = api.spans.as_ref().and_then(|_| spans::current());
+    request.trace = recording.as_ref().map(|recording| recording.own().trace.number());
     let noted = recording.as_ref().map(|recording| recording.asks(&service, &request.id));
     let traced = api.traces.is_on().then(|| (noted.clone().unwrap_or_else(Steps::begin), request.id.clone()));
     let steps = traced.as_ref().map(|(steps, _)| steps.clone()).or_else(|| noted.clone());

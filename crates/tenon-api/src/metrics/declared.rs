@@ -105,6 +105,14 @@ declare! {
     JOB_DURATION = Summary "tenon_job_duration_seconds" "seconds" ["kind", "outcome"]
         "time of jobs from the order to their end";
 
+    FEEDBACK = Counter "tenon_feedback_total" "" ["service"] "feedback about answers of the service";
+    SPANS = Counter "tenon_spans_total" "" ["outcome"]
+        "spans of traces: sent to the collector, or lost as it did not take them";
+    TRACES_DROPPED = Counter "tenon_traces_dropped_total" "" []
+        "traces for which the queue to the collector had no room";
+    OBSERVED = Counter "tenon_observed_total" "" ["outcome"]
+        "records of what is observed: written, lost as they could not be, or dropped as the queue had no room";
+
     PROCESS_CPU = Counter "process_cpu_seconds_total" "seconds" [] "processor time of the process";
     PROCESS_RESIDENT = Gauge "process_resident_memory_bytes" "bytes" [] "memory of the process that is in RAM";
     PROCESS_START = Gauge "process_start_time_seconds" "seconds" [] "start of the process since 1970";

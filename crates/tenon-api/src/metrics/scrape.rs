@@ -8,6 +8,7 @@ use super::process::Process;
 use super::text::{Form, Page};
 use super::triton;
 use crate::parts::Api;
+use crate::spans::Door;
 
 /// Nanoseconds of a second.
 const NANOS: f64 = 1e9;
@@ -21,6 +22,7 @@ pub(super) fn page(api: &Api, form: Form) -> String {
     requests(&mut page, &figures.services);
     swaps(&mut page, &figures.services);
     jobs(&mut page, api);
+    told(&mut page, api);
     process(&mut page);
     if let Some(processors) = &api.triton {
         triton::write(&mut page, &figures, processors);
@@ -214,6 +216,22 @@ fn jobs(page: &mut Page, api: &Api) {
             durations.summary(&[jobs.kind, end.name()], ended.count, ended.millis as f64 / 1e3);
         }
     }
+}
+
+/// What became of traces, observations and feedback.
+fn told(page: &mut Page, api: &Api) {
+    let mut feedback = page.family(&declared::FEEDBACK);
+    api.feedback.all().iter().for_each(|(service, count)| feedback.sample(&[service.as_str()], count));
+    let traces = api.spans.as_ref().map(Door::counts).unwrap_or_default();
+    let mut spans = page.family(&declared::SPANS);
+    spans.sample(&["sent"], traces.sent);
+    spans.sample(&["lost"], traces.lost);
+    page.family(&declared::TRACES_DROPPED).sample(&[], traces.dropped);
+    let observed = api.node.options().observer.as_ref().map(|observer| observer.counts()).unwrap_or_default();
+    let mut records = page.family(&declared::OBSERVED);
+    records.sample(&["written"], observed.written);
+    records.sample(&["lost"], observed.lost);
+    records.sample(&["dropped"], observed.dropped);
 }
 
 fn process(page: &mut Page) {

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tenon_api::{Access, ApiParts, Control, Limits, LogLines, LogSwitch, TlsFiles, serve};
+use tenon_api::{Access, ApiParts, Control, Limits, LogLines, LogSwitch, TlsFiles, Tracing, serve};
 use tenon_catalog::{Catalog, SqliteCatalog, SqliteOptions};
 use tenon_contract::admin::{DryRun, RuntimeView, SwapOrder, Swapped};
 use tenon_contract::observed::Observer;
@@ -49,13 +49,14 @@ pub(crate) struct Setup {
     pub(crate) proving: Duration,
     pub(crate) triton_names: bool,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) tracing: Option<Tracing>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let access = Access::new(ADMIN, true);
         let (limits, proving) = (Limits::default(), Duration::ZERO);
-        Self { access, limits, tls: None, proving, triton_names: false, observer: None }
+        Self { access, limits, tls: None, proving, triton_names: false, observer: None, tracing: None }
     }
 }
 
@@ -111,7 +112,7 @@ impl House {
             log: Arc::new(Log::default()),
             triton_names: setup.triton_names,
             slow: None,
-            tracing: None,
+            tracing: setup.tracing,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

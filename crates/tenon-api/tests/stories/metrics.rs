@@ -1,9 +1,12 @@
 //! `/metrics`: what was declared and nothing else, in both formats, with figures that are right.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use tenon_api::Tracing;
+use tenon_contract::trace::{TraceCounts, TraceSink, Traced};
 
 use crate::exposition::{Sample, Scrape};
 use crate::house::{House, Setup, question, until};
@@ -36,6 +39,8 @@ async fn every_declared_metric_is_told_and_no_other() {
     house.serve("s", "add=1").await;
     house.serve("t", "add=1").await;
     house.infer(1.0).await.ok();
+    let feedback = house.post("/services/t/feedback").body(r#"{"request_id":"q","truth":1}"#).send().await;
+    assert_eq!(feedback.status, 202, "{}", feedback.text());
     let second = house.push("s", "add=2").await;
     assert_eq!(house.swap(&second).await, 200);
     until("drained", async || house.scraped().await.sum("tenon_drain_duration_seconds_count", &[]) > 0.0)
@@ -119,6 +124,47 @@ async fn slow_buckets_say_which_request_it_was() {
     assert_eq!(exemplars.len(), 1, "{buckets:?}");
     assert_eq!(exemplars[0].0["request_id"], "slow \"one\"");
     assert!((0.03..10.0).contains(&exemplars[0].1));
+}
+
+/// Takes traces and keeps none.
+struct Nowhere;
+
+impl TraceSink for Nowhere {
+    fn take(&self, _: Box<dyn Traced>) {}
+
+    fn counts(&self) -> TraceCounts {
+        TraceCounts { sent: 5, lost: 1, dropped: 2 }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exemplars_lead_to_their_traces() {
+    let tracing = Some(Tracing { ratio: 0.0, sink: Arc::new(Nowhere) });
+    let house = House::with(Setup { tracing, ..Setup::default() }).await;
+    house.serve("s", "add=1").await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let asked = |sampled: &str| {
+        let parent = format!("00-{trace}-b7ad6b7169203331-{sampled}");
+        house.post("/v2/models/s/infer").header("traceparent", parent).body(question(1.0)).send()
+    };
+    let traces = async || {
+        let open = house.scraped_open().await;
+        let buckets = &open.family("tenon_request_duration_seconds").samples;
+        let exemplars = buckets.iter().filter_map(|sample| sample.exemplar.as_ref());
+        exemplars.filter_map(|exemplar| exemplar.0.get("trace_id").cloned()).collect::<BTreeSet<_>>()
+    };
+    asked("00").await.ok();
+    assert!(traces().await.is_empty(), "nobody keeps that trace");
+    // The place of the bucket is free again after a second.
+    until("the traced request is the exemplar", async || {
+        asked("01").await.ok();
+        traces().await.contains(trace)
+    })
+    .await;
+    let seen = house.scraped().await;
+    let spans = |outcome| seen.sum("tenon_spans_total", &[("outcome", outcome)]);
+    let dropped = seen.sum("tenon_traces_dropped_total", &[]);
+    assert_eq!((spans("sent"), spans("lost"), dropped), (5.0, 1.0, 2.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
