@@ -322,6 +322,10 @@ fn layouts_of_others_are_served_and_what_is_not_is_listed_with_the_reason() {
     let log = shelf.home.log();
     assert_eq!(log.matches("a TensorFlow SavedModel").count(), 1, "it is logged once: {log}");
 
+    let unserved = server.get("/api/v1/repository").unwrap().json()["unserved"].clone();
+    let torch = unserved.as_array().unwrap().iter().find(|entry| entry["name"] == "torch").unwrap();
+    assert_eq!((&torch["version"], &torch["trouble"]), (&Value::Null, &json!(true)), "{unserved}");
+
     // A restart onboards nothing again.
     let jobs = || shelf_jobs(&server);
     let before = jobs().unwrap();
