@@ -177,6 +177,21 @@ fn a_collector_sees_the_steps_of_a_request() {
     serve(&server, "add_one");
     serve(&server, "slow");
 
+    // A change is a trace of its own.
+    let names = |service: &str| -> Vec<String> {
+        let spans = collector.spans();
+        let is_swap =
+            |span: &&Span| span.name == "swap" && attribute(&span.attributes, "tenon.service") == service;
+        let Some(swap) = spans.iter().find(is_swap) else { return Vec::new() };
+        let children = spans.iter().filter(|span| span.parent_span_id == swap.span_id);
+        children.map(|span| span.name.clone()).collect()
+    };
+    let until = Instant::now() + Duration::from_secs(15);
+    while names("slow").is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(names("slow"), ["load", "prove", "publish"]);
+
     // Over REST, in place.
     let parent = format!("00-{TRACE}-{PARENT}-01");
     let traced = [("traceparent", parent.as_str()), ("tracestate", "vendor=1")];
