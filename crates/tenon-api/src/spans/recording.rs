@@ -54,11 +54,11 @@ pub(super) struct Asked {
     pub(super) id: RequestId,
     pub(super) steps: Arc<Steps>,
     /// When it was answered, by whom in which generation, or why not; nothing where the caller went away.
-    pub(super) answered: Option<(Instant, Result<Answerer, Fault>)>,
+    pub(super) answered: Option<(Instant, Outcome)>,
 }
 
-/// Who answered, in which generation.
-pub(super) type Answerer = (Arc<Identity>, u64);
+/// Who answered in which generation, or why nobody did.
+pub(super) type Outcome = Result<(Arc<Identity>, u64), Fault>;
 
 /// How the answer began.
 pub(super) struct Answered {
