@@ -243,6 +243,8 @@ struct Files {
     /// Closed files with their sizes, the oldest first.
     closed: VecDeque<(PathBuf, u64)>,
     open: Option<(PathBuf, File, u64)>,
+    /// The number in the name of the last file: names grow, whatever the clock does.
+    last: u64,
 }
 
 impl Files {
@@ -259,8 +261,9 @@ impl Files {
             }
         }
         closed.sort();
+        let last = closed.iter().filter_map(|(path, _)| number(path)).max().unwrap_or(0);
         let (file_bytes, total_bytes) = (config.file_bytes, config.total_bytes);
-        Ok(Self { folder, file_bytes, total_bytes, closed: closed.into(), open: None })
+        Ok(Self { folder, file_bytes, total_bytes, closed: closed.into(), open: None, last })
     }
 
     /// Writes one line. After an error the next one goes into a new file, behind no torn line.
@@ -272,7 +275,8 @@ impl Files {
         }
         self.make_room(bytes);
         if self.open.is_none() {
-            self.open = Some(new_file(&self.folder)?);
+            self.last = self.last.saturating_add(1).max(now_ms());
+            self.open = Some(new_file(&self.folder, self.last)?);
         }
         let Some((_, file, size)) = &mut self.open else { return Ok(()) };
         let written = file.write_all(line);
@@ -306,17 +310,21 @@ impl Files {
     }
 }
 
-/// A file that is later than all others by its name.
-fn new_file(folder: &Path) -> io::Result<(PathBuf, File, u64)> {
-    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let mut millis = u64::try_from(millis).unwrap_or(u64::MAX);
-    loop {
-        let path = folder.join(format!("{}{millis:013}{}", NAME.0, NAME.1));
-        match OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => millis += 1,
-            opened => return opened.map(|file| (path, file, 0)),
-        }
-    }
+fn new_file(folder: &Path, number: u64) -> io::Result<(PathBuf, File, u64)> {
+    let path = folder.join(format!("{}{number:013}{}", NAME.0, NAME.1));
+    let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+    Ok((path, file, 0))
+}
+
+/// The number in the name of a file.
+fn number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix(NAME.0)?.strip_suffix(NAME.1)?.parse().ok()
+}
+
+/// The wall clock, milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
