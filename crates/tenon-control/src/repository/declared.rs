@@ -93,7 +93,7 @@ mod tests {
         };
         let pixels = tensor("pixels", Datatype::Fp32, &[-1, 64]);
         check(&[], &[], None);
-        check(&[pixels.clone()], &[tensor("label", Datatype::Int64, &[-1])], None);
+        check(std::slice::from_ref(&pixels), &[tensor("label", Datatype::Int64, &[-1])], None);
         check(&[tensor("pixels", Datatype::Fp32, &[4, 64])], &[], None);
         check(
             &[tensor("pixels", Datatype::Fp32, &[-1, -1])],
