@@ -115,7 +115,7 @@ impl Memory {
 /// What was made of a model's files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Handled {
-    /// The files, by [`Tree::fingerprint`].
+    /// The files, by their names, sizes and times.
     pub files: Digest,
     /// What they became and was served.
     pub version: VersionId,
