@@ -96,12 +96,11 @@ mod tests {
 
     #[test]
     fn steps_take_what_lies_between_their_ends() {
-        let steps = Some(Steps::begin());
+        let steps = Steps::begin();
         ended(&None, Step::Admit);
         for step in [Step::Admit, Step::Pin, Step::Route, Step::Bind, Step::Run] {
-            ended(&steps, step);
+            ended(&Some(steps.clone()), step);
         }
-        let steps = steps.unwrap();
         assert_eq!((steps.took(Step::Queue), steps.took(Step::Check)), (None, None));
         let all: Duration = Step::ALL.iter().filter_map(|step| steps.took(*step)).sum();
         assert_eq!(Some(all), steps.end(Step::Run));
