@@ -24,6 +24,7 @@ use crate::reaper::Leaving;
 use crate::state::{Departing, Placed, Warm};
 use crate::tally::{ChangeKind, ChangeStep};
 use crate::traffic::{Counters, Snapshot};
+use crate::turn::Turn;
 use crate::walked::{TracePlace, Walked};
 
 /// How long a load waits for the memory of warm revisions to come back.
@@ -102,31 +103,6 @@ fn walk(
         result.map_err(|fault| fault.during(&step))?;
     }
     change.acknowledge()
-}
-
-/// One change of a service at a time.
-struct Turn<'a> {
-    node: &'a Inner,
-    service: &'a ServiceName,
-}
-
-impl<'a> Turn<'a> {
-    fn take(node: &'a Inner, service: &'a ServiceName) -> Result<Self, Fault> {
-        let mut state = node.state();
-        let state = state.service(service);
-        if std::mem::replace(&mut state.changing, true) {
-            return Err(Fault::conflict(format!(
-                "another change of service `{service}` is under way; wait for it"
-            )));
-        }
-        Ok(Self { node, service })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.node.state().service(self.service).changing = false;
-    }
 }
 
 struct Change<'a> {

@@ -37,6 +37,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod traffic;
+mod turn;
 mod views;
 mod walked;
 
